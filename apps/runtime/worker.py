@@ -1,0 +1,172 @@
+"""A worker process's share of leased runs: it claims, runs them as tasks on its loop, renews, sweeps and hands over."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from django.db import InterfaceError, OperationalError
+
+from apps.runtime.db import db
+from apps.runtime.leases import Claim, Replaced, runner_name
+
+logger = structlog.get_logger(__name__)
+
+DatabaseAway = (OperationalError, InterfaceError)
+
+
+@dataclass(eq=False, slots=True)
+class Signals:
+    """What may reach a run from outside while it works.
+
+    Attributes:
+        stop: Its owner asked it to stop.
+        replaced: It lost its lease; it must end without writing.
+        hand_over: The process is stopping; it should give the run back at the next good moment.
+    """
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    replaced: asyncio.Event = field(default_factory=asyncio.Event)
+    hand_over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class RunKind(Protocol):
+    """What a worker needs to know of one kind of run; the first four are called in database threads."""
+
+    lease_seconds: float
+    renew_seconds: float
+    sweep_seconds: float
+
+    def claim(self, run_id: UUID, runner: str) -> Claim | None:
+        """Become the run's runner, or return None."""
+
+    def renew(self, run_ids: Sequence[UUID], runner: str) -> tuple[set[UUID], set[UUID]]:
+        """Prolong leases; returns the runs that are still ours, and those asked to stop."""
+
+    def forgotten(self, limit: int) -> Sequence[UUID]:
+        """Return runs that need a runner."""
+
+    async def run(self, claim: Claim, signals: Signals) -> None:
+        """Do the work to its end; raises Replaced when the lease is lost."""
+
+
+class RunWorker:
+    """Runs leased runs of one kind, at most `concurrency` at once, on the loop that started it."""
+
+    def __init__(self, kind: RunKind, *, concurrency: int) -> None:
+        """Make a worker that doesn't work yet."""
+        self.name = runner_name()
+        self._kind = kind
+        self._slots = asyncio.Semaphore(concurrency)
+        self._running: dict[UUID, tuple[Claim, Signals, asyncio.Task[None]]] = {}
+        self._chores: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to renew and to sweep."""
+        self._chores = [
+            asyncio.create_task(self._again_and_again(self._renew, self._kind.renew_seconds), name="renew leases"),
+            asyncio.create_task(self._again_and_again(self._sweep, self._kind.sweep_seconds), name="sweep runs"),
+        ]
+
+    @property
+    def running(self) -> int:
+        """How many runs this process has in hand."""
+        return len(self._running)
+
+    async def offer(self, run_id: UUID) -> None:
+        """Take a run if it is still to be had; waits for a free slot, and so holds the queue back."""
+        await self._slots.acquire()
+        await self._take(run_id)
+
+    def signal_stop(self, run_id: UUID) -> None:
+        """Tell a run that it was asked to stop; nothing happens if it isn't here."""
+        if held := self._running.get(run_id):
+            held[1].stop.set()
+
+    def stop_claiming(self) -> None:
+        """Leave new runs to other workers."""
+        self._stopping = True
+
+    async def shut_down(self, grace_seconds: float) -> None:
+        """Hand over what runs: at step ends within the grace time, and after it at once."""
+        self.stop_claiming()
+        for _, signals, _ in self._running.values():
+            signals.hand_over.set()
+        if tasks := [task for _, _, task in self._running.values()]:
+            _, late = await asyncio.wait(tasks, timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+
+    async def _take(self, run_id: UUID) -> None:
+        """Claim a run and start it; the caller's slot is used or given back."""
+        claim: Claim | None = None
+        try:
+            if not self._stopping:
+                claim = await db(self._kind.claim, run_id, self.name)
+        except DatabaseAway as error:
+            logger.warning("claim_failed", run_id=str(run_id), error=type(error).__name__)
+        finally:
+            if claim is None:
+                self._slots.release()
+        if claim is not None:
+            signals = Signals()
+            task = asyncio.create_task(self._run(claim, signals), name=f"run {run_id}")
+            if earlier := self._running.get(run_id):
+                earlier[1].replaced.set()  # our own older attempt: it lost its lease to this one
+            self._running[run_id] = (claim, signals, task)
+
+    async def _run(self, claim: Claim, signals: Signals) -> None:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(run_id=str(claim.run_id), attempt=claim.attempt)
+        try:
+            await self._kind.run(claim, signals)
+        except Replaced:
+            logger.info("run_replaced")
+        except Exception:
+            logger.exception("run_broke")
+        finally:
+            self._slots.release()
+            held = self._running.get(claim.run_id)
+            if held is not None and held[0] == claim:
+                del self._running[claim.run_id]
+
+    async def _renew(self) -> None:
+        if not self._running:
+            return
+        held = dict(self._running)
+        ours, to_stop = await db(self._kind.renew, list(held), self.name)
+        for run_id, (_, signals, _) in held.items():
+            if run_id not in ours:
+                signals.replaced.set()
+            elif run_id in to_stop:
+                signals.stop.set()
+
+    async def _sweep(self) -> None:
+        """Take runs whose runner died, or whose wake-up was lost, as far as there is room."""
+        if self._stopping:
+            return
+        await self._renew()  # first our own: after a database that was away, their leases may have run out
+        for run_id in await db(self._kind.forgotten, 20):
+            if self._slots.locked():
+                return
+            await self._slots.acquire()
+            await self._take(run_id)
+
+    async def _again_and_again(self, chore: Callable[[], Awaitable[None]], every_seconds: float) -> None:
+        while True:
+            # Jitter keeps the sweeps of many workers from falling on the same moment.
+            await asyncio.sleep(every_seconds * random.uniform(0.8, 1.0))  # noqa: S311 -- no secret
+            try:
+                await chore()
+            except DatabaseAway as error:
+                logger.warning("chore_failed", chore=chore.__name__, error=type(error).__name__)

@@ -1,0 +1,246 @@
+"""What all settings share. `config/env.py` holds the table of environment variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import environ
+from csp.constants import NONE, SELF
+
+from config.env import BASE_DIR, read
+from config.logs import logging_config
+
+VAR_DIR = BASE_DIR / "var"
+
+SECRET_KEY = read("SECRET_KEY")
+DEBUG = read("DEBUG")
+ALLOWED_HOSTS = read("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = read("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "channels",
+    "csp",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "apps.accounts",
+    "apps.chat",
+    "config",
+]
+
+MIDDLEWARE = [
+    "config.middleware.RequestLogMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Times and words
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+
+
+# Databases
+def database(url: str) -> dict[str, Any]:
+    """Return Django's settings for a database URL, alike in every process of the product.
+
+    SQLite: WAL, and every transaction IMMEDIATE, so that a writer waits for its turn instead of failing in the middle.
+    PostgreSQL: a pool whose connections are checked when they are taken out, so that a restarted server is survived.
+    """
+    parsed = dict(environ.Env.db_url_config(url or f"sqlite:///{VAR_DIR / 'flightdeck.sqlite3'}"))
+    if parsed["ENGINE"].endswith("sqlite3"):
+        parsed["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,  # seconds that a writer waits for another
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        }
+    else:
+        parsed["CONN_HEALTH_CHECKS"] = True
+        parsed["OPTIONS"] = {
+            "pool": {"min_size": 0, "max_size": read("DATABASE_POOL_SIZE"), "timeout": 10},
+            "connect_timeout": 5,
+        }
+    return parsed
+
+
+DATABASES = {"default": database(read("DATABASE_URL"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Redis: events and wake-ups, never the only copy of anything
+REDIS_URL = read("REDIS_URL") or "redis://127.0.0.1:6379/0"
+REDIS_PREFIX = read("REDIS_PREFIX")
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": REDIS_PREFIX},
+    }
+}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+# Celery: starts runs and timed work; it never carries tokens
+CELERY_BROKER_URL = read("CELERY_BROKER_URL") or REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False  # a task is only a wake-up: the lease in the row decides who runs
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"apps.chat.tasks.run_turn": {"queue": "turns"}}
+CELERY_TASK_PUBLISH_RETRY = False  # whoever publishes must not hang on a broker that is down
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"socket_connect_timeout": 2, "socket_timeout": 10, "global_keyprefix": f"{REDIS_PREFIX}:"}
+    if CELERY_BROKER_URL.startswith(("redis", "unix"))
+    else {"socket_timeout": 10}
+)
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "clear-expired-sign-ins": {"task": "apps.accounts.tasks.clear_expired_sign_ins", "schedule": 24 * 3600.0},
+}
+
+# People
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "copilot"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_ADAPTER = "apps.accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_SESSION_REMEMBER = True
+SIGN_UP_OPEN = read("SIGN_UP_OPEN")
+
+# E-mail
+vars().update(environ.Env.email_url_config(read("EMAIL_URL")))
+DEFAULT_FROM_EMAIL = read("DEFAULT_FROM_EMAIL")
+
+# Files that belong to pages
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+# Browser-side safety. No page needs inline script, eval or another host.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:", "blob:"],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # bytes of a request body that is not a file
+TRUSTED_PROXIES = read("TRUSTED_PROXIES")
+
+# The API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.accounts.authentication.ApiTokenAuthentication",
+        "apps.accounts.authentication.BrowserSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["apps.runtime.rest.BoundedJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"user": "1200/min"},
+    "EXCEPTION_HANDLER": "config.api.exception_handler",
+    "NUM_PROXIES": TRUSTED_PROXIES,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Flightdeck",
+    "VERSION": "0.1.0",
+    "DESCRIPTION": "Copilots that reason, call tools and stream their answers live.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "apps.chat.schema.add_stream_endpoint",
+    ],
+}
+
+# Models. With no key at all the offline demo model answers.
+OPENROUTER_API_KEY = read("OPENROUTER_API_KEY")
+OPENAI_API_KEY = read("OPENAI_API_KEY")
+OPENAI_BASE_URL = read("OPENAI_BASE_URL")
+ANTHROPIC_API_KEY = read("ANTHROPIC_API_KEY")
+ANTHROPIC_BASE_URL = read("ANTHROPIC_BASE_URL")
+DEMO_MODEL_URL = read("DEMO_MODEL_URL")
+CHAT_ALLOW_LOCAL_MODEL_HOSTS = read("CHAT_ALLOW_LOCAL_MODEL_HOSTS")
+CHAT_MODEL = read("CHAT_MODEL")
+CHAT_ADVANCED_MODEL = read("CHAT_ADVANCED_MODEL")
+CHAT_MAX_THINKING_TOKENS = read("CHAT_MAX_THINKING_TOKENS")
+
+# Turns
+CHAT_TOOL_MODULES = read("CHAT_TOOL_MODULES")
+CHAT_MAX_TOOL_ROUNDS = read("CHAT_MAX_TOOL_ROUNDS")
+CHAT_TOOL_TIMEOUT_SECONDS = read("CHAT_TOOL_TIMEOUT_SECONDS")
+CHAT_DELTA_WINDOW_SECONDS = read("CHAT_DELTA_WINDOW_SECONDS")
+TURN_CONCURRENCY = read("TURN_CONCURRENCY")
+LEASE_SECONDS = read("LEASE_SECONDS")
+LEASE_RENEW_SECONDS = read("LEASE_RENEW_SECONDS")
+LEASE_SWEEP_SECONDS = read("LEASE_SWEEP_SECONDS")
+SHUTDOWN_GRACE_SECONDS = read("SHUTDOWN_GRACE_SECONDS")
+STREAM_TTL_SECONDS = read("STREAM_TTL_SECONDS")
+SOCKETS_PER_USER = read("SOCKETS_PER_USER")
+SOCKET_RECHECK_SECONDS = read("SOCKET_RECHECK_SECONDS")
+
+# Logs: one JSON object a line, with ids and never with words of people
+LOGGING_CONFIG = None
+logging_config(read("LOG_FORMAT"), read("LOG_LEVEL"))
