@@ -1,0 +1,144 @@
+"""Model clients, shared: one a provider and credential on each event loop, counted, closed by the last to let go."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import ipaddress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+# Models may think in silence for minutes; the runner's own watchdog is what ends a stuck turn.
+READ_TIMEOUT_SECONDS = 300.0
+WRITE_TIMEOUT_SECONDS = 60.0
+# A worker process runs 200 turns by default (TURN_CONCURRENCY) and operators may raise that: the pool must never be
+# what a turn waits for.
+MAX_CONNECTIONS = 1_000
+MAX_IDLE_CONNECTIONS = 100
+IDLE_CONNECTION_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a client is shared by. The key is kept out of `repr`, and so out of logs and error pages."""
+
+    base_url: str
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"_Key(base_url={self.base_url!r})"
+
+
+@dataclass(slots=True)
+class _Held:
+    client: AsyncOpenAI
+    holders: int = 0
+
+
+class OpenAIClients:
+    """Shared clients of the official `openai` SDK.
+
+    All methods belong on an event loop; each loop has clients of its own, since connections can't change loops.
+    """
+
+    def __init__(self) -> None:
+        """Start without clients; nothing is imported and no network is touched."""
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Held]] = WeakKeyDictionary()
+        self._imported = False
+
+    async def acquire(self, base_url: str, api_key: str) -> AsyncOpenAI:
+        """Return the running loop's client for a server and credential; every call needs its `release`.
+
+        Args:
+            base_url: The server's address up to and with its version, such as `https://openrouter.ai/api/v1`.
+            api_key: The credential.
+        """
+        # The SDK takes half a second to import, which must not stop the other turns on this loop.
+        if not self._imported:
+            await asyncio.to_thread(importlib.import_module, "openai")
+            self._imported = True
+        mine, key = self._mine(), _Key(base_url, api_key)
+        held = mine.get(key)
+        if held is None:  # no await since the look-up, so that two tasks can't both build one
+            held = mine[key] = _Held(_build(base_url, api_key))
+        held.holders += 1
+        return held.client
+
+    async def release(self, base_url: str, api_key: str) -> None:
+        """Let go of a client; the last one to let go closes it. A surplus call does nothing."""
+        mine, key = self._mine(), _Key(base_url, api_key)
+        held = mine.get(key)
+        if held is None:
+            return
+        held.holders -= 1
+        if held.holders <= 0:
+            del mine[key]
+            await held.client.close()
+
+    @asynccontextmanager
+    async def hold(self, base_url: str, api_key: str) -> AsyncGenerator[AsyncOpenAI]:
+        """Acquire a client for a block."""
+        client = await self.acquire(base_url, api_key)
+        try:
+            yield client
+        finally:
+            await self.release(base_url, api_key)
+
+    async def close_all(self) -> None:
+        """Close every client of the running loop, whoever holds it: the process is stopping."""
+        mine = self._mine()
+        while mine:
+            _, held = mine.popitem()
+            await held.client.close()
+
+    def count(self) -> int:
+        """Return how many clients the running loop has."""
+        return len(self._mine())
+
+    def _mine(self) -> dict[_Key, _Held]:
+        return self._loops.setdefault(asyncio.get_running_loop(), {})
+
+
+openai_clients = OpenAIClients()
+
+
+def _build(base_url: str, api_key: str) -> AsyncOpenAI:
+    """Make a client. It never retries: the runner does, which knows what was shown already."""
+    import httpx2
+    import openai
+
+    timeout = httpx2.Timeout(
+        READ_TIMEOUT_SECONDS,
+        connect=CONNECT_TIMEOUT_SECONDS,
+        write=WRITE_TIMEOUT_SECONDS,
+    )
+    limits = httpx2.Limits(
+        max_connections=MAX_CONNECTIONS,
+        max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+        keepalive_expiry=IDLE_CONNECTION_SECONDS,
+    )
+    # A proxy from the environment leads outside, where this machine's own addresses can't be reached.
+    http_client = httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=not _is_this_machine(base_url))
+    return openai.AsyncOpenAI(
+        base_url=base_url,
+        api_key=api_key or "none",  # local servers need no key, but the SDK insists on one
+        max_retries=0,
+        timeout=timeout,
+        http_client=http_client,
+    )
+
+
+def _is_this_machine(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""The scripted model server that ships with the product: the offline demo, and what tests talk to."""

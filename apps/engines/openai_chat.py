@@ -1,0 +1,162 @@
+"""The fast engine: any server that speaks OpenAI's chat completions, through the official SDK, streaming."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from apps.engines.base import EngineError, EngineEvent, StepRequest, ToolSpec
+from apps.engines.clients import OpenAIClients, openai_clients
+from apps.engines.openai_chunks import ChunkReader
+from apps.engines.openai_errors import translate
+from apps.engines.routes import is_anthropic
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, AsyncStream
+
+logger = logging.getLogger(__name__)
+
+OPENROUTER = "openrouter"
+
+
+class OpenAIChat:
+    """An `Engine` for chat completions. It may be shared by any number of steps at once."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        provider: str = "openai",
+        thinking_tokens: int = 0,
+        report_cost: bool | None = None,
+        clients: OpenAIClients = openai_clients,
+    ) -> None:
+        """Remember where to call; nothing is imported or connected before the first step.
+
+        Args:
+            base_url: The server's address up to and with its version, such as `https://openrouter.ai/api/v1`.
+            api_key: The credential; may be empty for servers that want none.
+            provider: `openrouter` switches on what only OpenRouter understands.
+            thinking_tokens: How many tokens the model may think, 0 for none; only sent for Anthropic's models on
+                OpenRouter.
+            report_cost: Whether to ask for the real cost with the usage; by default only OpenRouter is asked, as
+                other servers refuse fields that they don't know.
+            clients: Where SDK clients are shared.
+        """
+        self._base_url = base_url
+        self._api_key = api_key
+        self._is_openrouter = provider == OPENROUTER
+        self._thinking_tokens = thinking_tokens
+        self._reports_cost = self._is_openrouter if report_cost is None else report_cost
+        self._clients = clients
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop on which this engine keeps its client open
+
+    async def step(self, request: StepRequest) -> AsyncGenerator[EngineEvent]:
+        """Make one model call; see `Engine.step`. Use it within `contextlib.aclosing`.
+
+        Raises:
+            EngineError: One of its subclasses, when the call failed.
+        """
+        await self._keep_client()
+        reader = ChunkReader()
+        failure: EngineError | None = None
+        async with self._clients.hold(self._base_url, self._api_key) as client:
+            try:
+                async with aclosing(self._chunks(client, request, reader)) as chunks:
+                    async for chunk in chunks:
+                        for event in reader.feed(chunk):
+                            yield event
+                for event in reader.finish():
+                    yield event
+            except EngineError as error:
+                failure = error
+        if reader.usage is not None:
+            yield reader.usage
+        if failure is not None:
+            raise failure
+        yield reader.end()
+
+    async def aclose(self) -> None:
+        """Let go of the shared client; a later step takes it up again."""
+        if self._loop is asyncio.get_running_loop():
+            self._loop = None
+            await self._clients.release(self._base_url, self._api_key)
+
+    async def _keep_client(self) -> None:
+        """Hold the client beyond single steps, so that its connections are reused between them."""
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        await self._clients.acquire(self._base_url, self._api_key)
+        if self._loop is loop:  # another step was quicker
+            await self._clients.release(self._base_url, self._api_key)
+        self._loop = loop
+
+    async def _chunks(self, client: AsyncOpenAI, request: StepRequest, reader: ChunkReader) -> AsyncGenerator[object]:
+        """Yield the decoded chunks, with the SDK's failures turned into ours.
+
+        Raises:
+            EngineError: The call failed. What goes wrong after the model said that it finished is only logged.
+        """
+        import httpx2
+        import openai
+
+        failure: EngineError | None = None
+        streaming = False
+        try:
+            async with await self._open(client, request) as stream:
+                streaming = True
+                async for chunk in stream:
+                    yield chunk
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
+            failure = translate(error, streaming=streaming)
+        # Raised out here so that the SDK's error, which may quote messages, isn't chained into tracebacks.
+        if failure is None:
+            return
+        if not reader.is_finished:
+            raise failure
+        logger.warning("the stream failed after its end", extra={"error_code": failure.code})
+
+    async def _open(self, client: AsyncOpenAI, request: StepRequest) -> AsyncStream[object]:
+        """Send the request and return the open stream.
+
+        `client.post` is what `client.chat.completions.create` calls. It is used here because `cast_to=object`
+        leaves chunks as the plain data that `ChunkReader` wants: building a model object from each took more time
+        than all the rest of reading a stream, and the same holds for walking through a long history's types.
+        """
+        import openai
+
+        return await client.post(
+            "/chat/completions",
+            body=self._body(request),
+            cast_to=object,
+            # Without this, the SDK would also try an OPENAI_ADMIN_KEY that the environment may hold.
+            options={"security": {"bearer_auth": True}},
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
+        )
+
+    def _body(self, request: StepRequest) -> dict[str, Any]:
+        system = [{"role": "system", "content": request.system}] if request.system else []
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": [*system, *request.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if request.tools:
+            body["tools"] = [_function(tool) for tool in request.tools]
+        if self._reports_cost:
+            body["usage"] = {"include": True}
+        if self._is_openrouter and self._thinking_tokens > 0 and is_anthropic(request.model):
+            body["reasoning"] = {"max_tokens": self._thinking_tokens}
+        return body
+
+
+def _function(tool: ToolSpec) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from apps.engines.clients import OpenAIClients
+
+URL = "http://127.0.0.1:1/v1"  # nothing listens there: making clients touches no network
+
+
+async def test_a_client_is_shared_by_address_and_credential(clients: OpenAIClients) -> None:
+    first, again, other = await asyncio.gather(
+        clients.acquire(URL, "k"), clients.acquire(URL, "k"), clients.acquire(URL, "other")
+    )
+    assert first is again
+    assert first is not other
+    assert clients.count() == 2
+
+
+async def test_the_last_to_let_go_closes_it(clients: OpenAIClients) -> None:
+    client = await clients.acquire(URL, "k")
+    await clients.acquire(URL, "k")
+    await clients.release(URL, "k")
+    assert not client.is_closed()
+    await clients.release(URL, "k")
+    assert client.is_closed()
+    assert clients.count() == 0
+    await clients.release(URL, "k")  # a surplus one does no harm
+    assert await clients.acquire(URL, "k") is not client
+
+
+async def test_closing_all(clients: OpenAIClients) -> None:
+    made = [await clients.acquire(URL, key) for key in ("a", "b")]
+    await clients.close_all()
+    assert all(client.is_closed() for client in made)
+    await clients.release(URL, "a")
+
+
+def test_each_loop_has_its_own(clients: OpenAIClients) -> None:
+    made = [asyncio.run(_acquire_and_close(clients)) for _ in range(2)]
+    assert made[0] is not made[1]
+
+
+async def _acquire_and_close(clients: OpenAIClients) -> object:
+    client = await clients.acquire(URL, "k")
+    await clients.close_all()
+    return client
+
+
+async def test_a_client_does_not_retry_and_has_room_for_all_turns(clients: OpenAIClients) -> None:
+    client = await clients.acquire(URL, "k")
+    assert client.max_retries == 0
+    timeout = client.timeout
+    assert timeout is not None
+    assert not isinstance(timeout, float)
+    assert timeout.connect == 5.0
+    assert (timeout.read or 0) >= 120
+    assert client._client._transport._pool._max_connections >= 200  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("forbidden", ["openai", "httpx2", "django", "anthropic"])
+def test_nothing_heavy_is_loaded_at_start(forbidden: str) -> None:
+    code = f"import sys, apps.engines.openai_chat; sys.exit({forbidden!r} in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_demo_server_starts_without_sdks_and_django() -> None:
+    code = "import sys, apps.engines.demo.__main__; sys.exit(any(m in sys.modules for m in ('openai', 'django')))"
+    subprocess.run([sys.executable, "-c", code], check=True)
