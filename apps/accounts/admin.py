@@ -1,0 +1,55 @@
+"""What operators see of accounts."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
+from django.http import HttpRequest
+
+from apps.accounts.models import ApiToken, User
+
+
+class UserCreationForm(AdminUserCreationForm):
+    """Makes a user by e-mail address."""
+
+    class Meta:
+        model = User
+        fields = ("email",)
+        field_classes: ClassVar[dict[str, type[forms.Field]]] = {"email": forms.EmailField}
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):
+    """People."""
+
+    add_form = UserCreationForm
+    ordering = ("email",)
+    list_display = ("email", "name", "tier", "is_staff", "is_active", "date_joined")
+    list_filter = ("tier", "is_staff", "is_active")
+    search_fields = ("email", "name")
+    readonly_fields = ("date_joined", "last_login")
+    fieldsets = (
+        (None, {"fields": ("email", "password", "name", "time_zone", "tier")}),
+        ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin):
+    """Keys of programs; they are made by their owners."""
+
+    list_display = ("name", "user", "prefix", "created_at", "last_used_at", "revoked_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__email", "prefix")
+    raw_id_fields = ("user",)
+    readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False: a key is shown to its owner only."""
+        return False

@@ -1,0 +1,10 @@
+"""Addresses of the accounts API."""
+
+from django.urls import path
+
+from apps.accounts import api
+
+urlpatterns = [
+    path("tokens", api.ApiTokenListView.as_view(), name="api-tokens"),
+    path("tokens/<uuid:token_id>", api.ApiTokenView.as_view(), name="api-token"),
+]
