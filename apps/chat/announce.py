@@ -1,0 +1,61 @@
+"""What web processes are told about turns, and workers about stops: hints that speed things up, never the truth.
+
+Whoever misses one finds out from the rows within seconds.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from kombu.exceptions import OperationalError as BrokerError
+
+from apps.runtime.redis import RedisError, sync_client
+
+logger = structlog.get_logger(__name__)
+
+#: The control stream of the hubs: begun and ended turns, changed sessions.
+CONTROL_KEY = "chat:turns"
+MOST_ANNOUNCEMENTS = 10_000
+
+STARTED = "started"
+ENDED = "ended"
+CHANGED = "changed"
+
+
+def stop_channel() -> str:
+    """Return the pub/sub channel on which workers hear of turns to stop."""
+    return f"{settings.REDIS_PREFIX}:chat:stop"
+
+
+def announce(what: str, *, user_id: UUID, session_id: UUID, turn_id: UUID | str = "") -> None:
+    """Tell the web processes that a turn began or ended, or that a session changed or went."""
+    told: dict[str, str] = {
+        "what": what,
+        "user_id": str(user_id),
+        "session_id": str(session_id),
+        "turn_id": str(turn_id),
+    }
+    try:
+        sync_client().xadd(CONTROL_KEY, told, maxlen=MOST_ANNOUNCEMENTS, approximate=True)  # type: ignore[arg-type]
+    except RedisError as error:
+        logger.warning("announcement_lost", what=what, error=type(error).__name__)
+
+
+def wake_stop(turn_id: UUID) -> None:
+    """Tell the workers that a turn is to be stopped."""
+    try:
+        sync_client().publish(stop_channel(), str(turn_id))
+    except RedisError as error:
+        logger.warning("stop_wake_up_lost", error=type(error).__name__)
+
+
+def wake_worker(turn_id: UUID) -> None:
+    """Tell a worker that a turn waits; when the broker is away the sweep finds it."""
+    from apps.chat.tasks import run_turn
+
+    try:
+        run_turn.apply_async([str(turn_id)], retry=False)
+    except (BrokerError, *RedisError) as error:
+        logger.warning("turn_wake_up_lost", turn_id=str(turn_id), error=type(error).__name__)

@@ -1,0 +1,440 @@
+"""The websocket: one a tab, many sessions on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import msgspec
+import structlog
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http.request import validate_host
+from rest_framework.exceptions import ParseError, ValidationError
+
+from apps.accounts import services as accounts
+from apps.chat import queries, services
+from apps.chat.live import SessionFeed, live
+from apps.chat.serializers import SendMessageSerializer
+from apps.chat.stream.follow import StreamExpired
+from apps.runtime.db import db, db_until_done
+from apps.runtime.errors import DomainError, Invalid, Unavailable
+from apps.runtime.eventlog import BEGINNING, EventId
+from apps.runtime.redis import RedisError
+from apps.runtime.rest import check_json
+
+logger = structlog.get_logger(__name__)
+
+NOT_SIGNED_IN = 4401
+ORIGIN_REFUSED = 4403
+TOO_SLOW = 4408
+TOO_MANY_SOCKETS = 4429
+TOO_MANY_BAD_FRAMES = 4400
+
+MOST_FRAME_BYTES = 1024 * 1024
+MOST_QUEUED_FRAMES = 1000
+MOST_QUEUED_BYTES = 4 * 1024 * 1024
+SLOW_SECONDS = 5.0
+MOST_BAD_FRAMES = 10
+BAD_FRAMES_SECONDS = 60.0
+MOST_SUBSCRIPTIONS = 100
+
+
+class TooSlow(Exception):
+    """The client doesn't read what it is sent."""
+
+
+class Outbox:
+    """Frames on their way to one client, bounded: who waits too long for room is told so."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._frames: deque[str] = deque()
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def put_now(self, frame: dict[str, Any]) -> None:
+        """Queue a small frame without waiting for room; there are few of them."""
+        self._push(msgspec.json.encode(frame).decode())
+
+    async def put(self, text: str) -> None:
+        """Queue an event.
+
+        Raises:
+            TooSlow: When there is no room for `SLOW_SECONDS`.
+        """
+        if not self._room.is_set():
+            try:
+                async with asyncio.timeout(SLOW_SECONDS):
+                    await self._room.wait()
+            except TimeoutError:
+                raise TooSlow from None
+        self._push(text)
+
+    def _push(self, text: str) -> None:
+        self._frames.append(text)
+        self._bytes += len(text)
+        self._news.set()
+        if len(self._frames) >= MOST_QUEUED_FRAMES or self._bytes >= MOST_QUEUED_BYTES:
+            self._room.clear()
+
+    async def get(self) -> str:
+        """Return the next frame, when there is one."""
+        while not self._frames:
+            self._news.clear()
+            await self._news.wait()
+        text = self._frames.popleft()
+        self._bytes -= len(text)
+        if len(self._frames) < MOST_QUEUED_FRAMES and self._bytes < MOST_QUEUED_BYTES:
+            self._room.set()
+        return text
+
+
+class ChatConsumer(AsyncWebsocketConsumer):
+    """One tab's socket."""
+
+    user_id: UUID | None = None
+    session_key = ""
+
+    async def connect(self) -> None:
+        """Accept, then close with a code that a browser can see if there is no entry."""
+        await self.accept()
+        self.outbox = Outbox()
+        self.subscriptions: dict[UUID, tuple[SessionFeed, asyncio.Task[None]]] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.bad_frames: deque[float] = deque()
+        if not self.origin_is_ours():
+            await self.close(ORIGIN_REFUSED)
+            return
+        self.session_key = str(self.scope["session"].session_key or "")
+        try:
+            user = await db(accounts.browser_session_user, self.session_key)
+        except (OperationalError, InterfaceError):
+            await self.close(1013)  # try again later
+            return
+        if user is None:
+            await self.close(NOT_SIGNED_IN)
+            return
+        if live().sockets[user.pk] >= settings.SOCKETS_PER_USER:
+            await self.close(TOO_MANY_SOCKETS)
+            return
+        self.user = user
+        self.user_id = user.pk
+        live().sockets[user.pk] += 1
+        live().listen(user.pk, self.outbox.put_now)
+        self.spawn(self.send_for_ever())
+        self.spawn(self.recheck_for_ever())
+        self.spawn(self.join_group())
+
+    def origin_is_ours(self) -> bool:
+        """Return whether the page that opened the socket is ours; programs send no origin."""
+        origin = dict(self.scope["headers"]).get(b"origin", b"").decode("latin-1")
+        if not origin:
+            return True
+        if origin in settings.CSRF_TRUSTED_ORIGINS:
+            return True
+        host = dict(self.scope["headers"]).get(b"host", b"").decode("latin-1")
+        parts = urlsplit(origin)
+        return parts.netloc == host and validate_host((parts.hostname or "").lower(), settings.ALLOWED_HOSTS)
+
+    async def disconnect(self, code: int) -> None:
+        """Let go of everything that the socket held."""
+        if self.user_id is not None:
+            part = live()
+            part.unlisten(self.user_id, self.outbox.put_now)
+            part.sockets[self.user_id] -= 1
+            if part.sockets[self.user_id] <= 0:
+                del part.sockets[self.user_id]
+            await self.leave_group()
+        for session_id in list(self.subscriptions):
+            self.drop(session_id)
+        current = asyncio.current_task()
+        tasks = [task for task in self.tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Frames in ------------------------------------------------------------------------------------------------
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Do what a frame asks for; what can't be done is answered, and the socket stays open."""
+        if self.user_id is None:
+            return
+        client_message_id: Any = None
+        try:
+            frame = self.read(text_data, bytes_data)
+            client_message_id = frame.get("client_message_id")
+            await self.handle(frame)
+        except (OperationalError, InterfaceError):
+            error: DomainError = Unavailable("The database can't be reached right now; try again shortly.")
+            self.refuse(error, client_message_id)
+        except DomainError as refused:
+            self.refuse(refused, client_message_id)
+            if isinstance(refused, BadFrame) and self.is_abusive():
+                await self.close(TOO_MANY_BAD_FRAMES)
+
+    def read(self, text_data: str | None, bytes_data: bytes | None) -> dict[str, Any]:
+        """Return a frame as an object.
+
+        Raises:
+            BadFrame: When it is none.
+        """
+        if text_data is None or len(text_data) > MOST_FRAME_BYTES:
+            raise BadFrame("A frame is a JSON text of at most 1 MiB.")
+        try:
+            frame = msgspec.json.decode(text_data)
+            check_json(frame)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise BadFrame("This frame is not readable JSON.") from error
+        except ParseError as error:
+            raise BadFrame("This frame is nested too deep, or has characters that can't be stored.") from error
+        if not isinstance(frame, dict):
+            raise BadFrame("A frame is a JSON object.")
+        return frame
+
+    async def handle(self, frame: dict[str, Any]) -> None:
+        """Dispatch a frame by its type.
+
+        Raises:
+            DomainError: When it can't be done.
+        """
+        handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
+            "ping": self.on_ping,
+            "subscribe": self.on_subscribe,
+            "unsubscribe": self.on_unsubscribe,
+            "message": self.on_message,
+            "stop": self.on_stop,
+        }
+        kind = frame.get("type")
+        handler = handlers.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            raise BadFrame(f"Unknown frame type; known are {', '.join(handlers)}.")
+        await handler(frame)
+
+    async def on_ping(self, frame: dict[str, Any]) -> None:
+        """Answer."""
+        self.outbox.put_now({"type": "pong"})
+
+    async def on_subscribe(self, frame: dict[str, Any]) -> None:
+        """Follow a session from a place on."""
+        session_id = uuid_of(frame, "session_id")
+        turn_id = uuid_of(frame, "turn_id", required=False)
+        after = event_id_of(frame)
+        self.drop(session_id)
+        if len(self.subscriptions) >= MOST_SUBSCRIPTIONS:
+            raise Invalid(f"At most {MOST_SUBSCRIPTIONS} sessions can be followed on one socket.")
+        feed = SessionFeed(live(), session_id)  # hears of turns that start while the rows are read
+        try:
+            found = await db(subscription_facts, self.user, session_id, turn_id)
+        except BaseException:
+            feed.close()
+            raise
+        if found["follow"] is not None:
+            feed.hear(found["follow"])
+        if found["active"] is not None:
+            feed.hear(found["active"].pk)
+        turn = found["active"]
+        self.outbox.put_now(
+            {
+                "type": "subscribed",
+                "session_id": str(session_id),
+                "turn": turn and {"id": str(turn.pk), "status": turn.status},
+                "latest_sequence": found["latest_sequence"],
+                "pending": {"count": 0, "messages": []},
+            }
+        )
+        first = found["follow"] or (turn.pk if turn and turn_id is None else None)
+        place = after if first is not None and (turn_id in {None, first}) else BEGINNING
+        task = self.spawn(self.follow(feed, place))
+        self.subscriptions[session_id] = (feed, task)
+
+    async def on_unsubscribe(self, frame: dict[str, Any]) -> None:
+        """Stop following a session."""
+        self.drop(uuid_of(frame, "session_id"))
+
+    async def on_message(self, frame: dict[str, Any]) -> None:
+        """Send a message; the answer is `accepted`."""
+        session_id = uuid_of(frame, "session_id")
+        data = SendMessageSerializer(data=frame)
+        try:
+            data.is_valid(raise_exception=True)
+        except ValidationError as error:
+            raise Invalid(first_problem(error)) from error
+        user = self.user
+        started = await db_until_done(services.send_message, user=user, session_id=session_id, data=data.validated_data)
+        self.outbox.put_now(
+            {
+                "type": "accepted",
+                "client_message_id": frame.get("client_message_id"),
+                "session_id": str(session_id),
+                "turn_id": str(started.turn_id),
+            }
+        )
+        if held := self.subscriptions.get(session_id):
+            held[0].hear(started.turn_id)
+
+    async def on_stop(self, frame: dict[str, Any]) -> None:
+        """Stop the session's turn; its `abort` and `finish` come as events."""
+        session_id = uuid_of(frame, "session_id")
+        await db(services.stop, user=self.user, session_id=session_id)
+
+    # Frames out -----------------------------------------------------------------------------------------------
+
+    async def follow(self, feed: SessionFeed, after: EventId) -> None:
+        """Pass a session's events on."""
+        session_id = str(feed.session_id)
+        try:
+            async with aclosing(feed.events(after)) as events:
+                async for turn_id, event in events:
+                    head = f'{{"type":"event","session_id":"{session_id}","turn_id":"{turn_id}"'
+                    await self.outbox.put(f'{head},"event_id":"{event.id}","chunk":{event.data.decode()}}}')
+        except StreamExpired:
+            detail = "This part of the stream is no longer kept; load the conversation."
+            self.outbox.put_now({"type": "error", "code": "stream_expired", "detail": detail, "session_id": session_id})
+        except TooSlow:
+            await self.close(TOO_SLOW)
+        finally:
+            feed.close()
+
+    def refuse(self, error: DomainError, client_message_id: Any) -> None:
+        """Tell the client why a frame wasn't carried out."""
+        echo = {"client_message_id": client_message_id} if isinstance(client_message_id, str) else {}
+        self.outbox.put_now({"type": "error", **error.body(), "code": error.code, **echo})
+
+    async def send_for_ever(self) -> None:
+        """Send what is queued, as fast as the client takes it."""
+        while True:
+            await self.send(text_data=await self.outbox.get())
+
+    def drop(self, session_id: UUID) -> None:
+        """End a subscription."""
+        if held := self.subscriptions.pop(session_id, None):
+            held[0].close()
+            held[1].cancel()
+
+    def spawn(self, work: Any) -> asyncio.Task[None]:
+        """Run work that ends with the socket."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.ended)
+        return task
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Forget a task; say why when it broke."""
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("socket_task_broke", exc_info=error)
+
+    # Sign-in --------------------------------------------------------------------------------------------------
+
+    async def recheck_for_ever(self) -> None:
+        """Close the socket once its sign-in has ended."""
+        while True:
+            await asyncio.sleep(settings.SOCKET_RECHECK_SECONDS)
+            await self.recheck()
+
+    async def recheck(self) -> None:
+        """Look at the sign-in again."""
+        try:
+            user = await db(accounts.browser_session_user, self.session_key)
+        except (OperationalError, InterfaceError):
+            return  # nobody can tell; the next look will
+        if user is None or user.pk != self.user_id:
+            await self.close(NOT_SIGNED_IN)
+
+    async def join_group(self) -> None:
+        """Hear of sign-outs of this person at once, where Redis is there; the recheck finds them anyway."""
+        while True:
+            try:
+                await get_channel_layer().group_add(f"user.{self.user_id}", self.channel_name)
+            except RedisError:
+                await asyncio.sleep(SLOW_SECONDS)
+            else:
+                return
+
+    async def leave_group(self) -> None:
+        """Stop hearing of sign-outs."""
+        try:
+            await get_channel_layer().group_discard(f"user.{self.user_id}", self.channel_name)
+        except RedisError as error:
+            logger.info("group_not_left", error=type(error).__name__)
+
+    async def sign_in_ended(self, message: dict[str, Any]) -> None:
+        """A sign-in of this person has ended; maybe this one."""
+        await self.recheck()
+
+    def is_abusive(self) -> bool:
+        """Count a bad frame; True when there were too many of late."""
+        now = time.monotonic()
+        self.bad_frames.append(now)
+        while self.bad_frames and self.bad_frames[0] < now - BAD_FRAMES_SECONDS:
+            self.bad_frames.popleft()
+        return len(self.bad_frames) >= MOST_BAD_FRAMES
+
+
+class BadFrame(Invalid):
+    """This frame can't be understood."""
+
+    code = "bad_frame"
+
+
+def uuid_of(frame: dict[str, Any], name: str, *, required: bool = True) -> Any:
+    """Return a field as a UUID, or None when it may be absent and is.
+
+    Raises:
+        BadFrame: When it is no UUID.
+    """
+    value = frame.get(name)
+    if value is None and not required:
+        return None
+    try:
+        return UUID(value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadFrame(f"{name} must be a UUID.") from error
+
+
+def event_id_of(frame: dict[str, Any]) -> EventId:
+    """Return `after` as an event id; the beginning when it is absent.
+
+    Raises:
+        BadFrame: When it is none.
+    """
+    value = frame.get("after")
+    if value is None or value == "":
+        return BEGINNING
+    try:
+        return EventId.parse(value)
+    except (ValueError, AttributeError) as error:
+        raise BadFrame("after must be an event id.") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return a sentence about the first field that can't be used."""
+    details: Any = error.get_full_details()
+    name, problems = next(iter(details.items()))
+    return f"{name}: {problems[0]['message'] if isinstance(problems, list) else 'not usable.'}"
+
+
+def subscription_facts(user: Any, session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:
+    """Return what a subscriber is told, read at one time.
+
+    Raises:
+        NotFound: When the person has no such session.
+    """
+    queries.access_session(user, session_id)
+    asked = queries.turn_of(session_id, turn_id) if turn_id else None
+    return {
+        "follow": asked.pk if asked else None,
+        "active": queries.active_turn(session_id),
+        "latest_sequence": queries.latest_sequence(session_id),
+    }

@@ -1,0 +1,196 @@
+"""This web process's live part: the hub, who follows which session, and which sockets belong to whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import InterfaceError, OperationalError
+
+from apps.chat import announce, queries
+from apps.chat.stream.follow import Event, StreamExpired, follow_turn
+from apps.runtime.db import db
+from apps.runtime.eventlog import BEGINNING, EventId
+from apps.runtime.hub import ControlFields, Hub
+
+logger = structlog.get_logger(__name__)
+
+#: How often followed sessions without a turn are compared with the rows, for announcements that were missed.
+CHECK_SECONDS = 5.0
+
+SidebarListener = Callable[[dict[str, Any]], None]
+
+
+class SessionFeed:
+    """One reader's view of a session: the events of its turns, one turn after another."""
+
+    def __init__(self, live: Live, session_id: UUID) -> None:
+        """Hear of new turns from now on; `events` does the work, and `close` ends the hearing."""
+        self.session_id = session_id
+        self.is_idle = False
+        self._live = live
+        self._turns: deque[UUID] = deque()
+        self._known: set[UUID] = set()
+        self._expired = False
+        self._news = asyncio.Event()
+        live.feeds[session_id].add(self)
+
+    def close(self) -> None:
+        """Stop hearing of new turns."""
+        self._live.drop_feed(self)
+
+    def hear(self, turn_id: UUID) -> None:
+        """Follow a turn after those that are being followed; one that is known already is passed over."""
+        if turn_id not in self._known:
+            self._known.add(turn_id)
+            self._turns.append(turn_id)
+            self._news.set()
+
+    def expire(self) -> None:
+        """Announcements may have been missed: a reader that waits for the next turn must look at the rows."""
+        if self.is_idle:
+            self._expired = True
+            self._news.set()
+
+    async def events(self, after: EventId) -> AsyncGenerator[tuple[UUID, Event]]:
+        """Yield the events of the turns heard of; those of the first begin after a place.
+
+        Raises:
+            StreamExpired: When the reader must read the rows and come back.
+        """
+        while True:
+            while self._turns:
+                turn_id = self._turns.popleft()
+                async with aclosing(follow_turn(self._live.hub, turn_id, after)) as events:
+                    async for event in events:
+                        yield turn_id, event
+                after = BEGINNING
+            self.is_idle = True
+            await self._news.wait()
+            self.is_idle = False
+            self._news.clear()
+            if self._expired:
+                raise StreamExpired
+
+
+class Live:
+    """One a web process, on the loop that serves its connections."""
+
+    def __init__(self) -> None:
+        """Make it; `start` begins to read."""
+        self.hub = Hub(announce.CONTROL_KEY)
+        self.hub.on_control.append(self._heard)
+        self.hub.on_reconnected.append(self._reconnected)
+        self.feeds: dict[UUID, set[SessionFeed]] = defaultdict(set)
+        self.sidebars: dict[UUID, set[SidebarListener]] = defaultdict(set)
+        self.sockets: dict[UUID, int] = defaultdict(int)
+        self._checker: asyncio.Task[None] | None = None
+        self._tellers: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to read, on the running loop."""
+        self.hub.start()
+        self._checker = asyncio.create_task(self._check_for_ever(), name="session feeds")
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        tasks = [*self._tellers, *([self._checker] if self._checker else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.hub.aclose()
+
+    def drop_feed(self, feed: SessionFeed) -> None:
+        """Forget a feed that was closed."""
+        feeds = self.feeds.get(feed.session_id)
+        if feeds is not None:
+            feeds.discard(feed)
+            if not feeds:
+                del self.feeds[feed.session_id]
+
+    def listen(self, user_id: UUID, listener: SidebarListener) -> None:
+        """Tell a listener of changed sessions of a person."""
+        self.sidebars[user_id].add(listener)
+
+    def unlisten(self, user_id: UUID, listener: SidebarListener) -> None:
+        """Stop telling a listener."""
+        listeners = self.sidebars.get(user_id)
+        if listeners is not None:
+            listeners.discard(listener)
+            if not listeners:
+                del self.sidebars[user_id]
+
+    def _heard(self, told: ControlFields) -> None:
+        try:
+            user_id, session_id = UUID(told["user_id"]), UUID(told["session_id"])
+            turn_id = UUID(told["turn_id"]) if told.get("turn_id") else None
+        except (KeyError, ValueError):
+            logger.warning("announcement_unreadable")
+            return
+        if told.get("what") == announce.STARTED and turn_id is not None:
+            for feed in list(self.feeds.get(session_id, ())):
+                feed.hear(turn_id)
+        if user_id in self.sidebars:
+            task = asyncio.create_task(self._tell_sidebars(user_id, session_id))
+            self._tellers.add(task)
+            task.add_done_callback(self._tellers.discard)
+
+    async def _tell_sidebars(self, user_id: UUID, session_id: UUID) -> None:
+        try:
+            session = await db(queries.session_row, session_id)
+        except (OperationalError, InterfaceError):
+            return  # only a sidebar; the next change tells it again
+        frame: dict[str, Any] = {"type": "session", "session_id": str(session_id)}
+        if session is None:
+            frame["deleted"] = True
+        else:
+            frame["title"] = session.title
+            frame["updated_at"] = session.updated_at.isoformat()
+            frame["is_processing"] = getattr(session, "is_processing", False)
+        for listener in list(self.sidebars.get(user_id, ())):
+            listener(frame)
+
+    def _reconnected(self) -> None:
+        for feeds in list(self.feeds.values()):
+            for feed in list(feeds):
+                feed.expire()
+
+    async def _check_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            idle = [feed for feeds in self.feeds.values() for feed in feeds if feed.is_idle]
+            if not idle:
+                continue
+            try:
+                active = await db(queries.active_turns, {feed.session_id for feed in idle})
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("session_check_failed", error=type(error).__name__)
+                continue
+            for feed in idle:
+                if turn_id := active.get(feed.session_id):
+                    feed.hear(turn_id)
+
+
+_live: Live | None = None
+
+
+def live() -> Live:
+    """Return this process's live part; it is made at first use, on the loop that serves connections."""
+    global _live
+    if _live is None:
+        _live = Live()
+        _live.start()
+    return _live
+
+
+async def close_live() -> None:
+    """Close this process's live part, if there is one."""
+    global _live
+    if _live is not None:
+        closing, _live = _live, None
+        await closing.aclose()

@@ -1,0 +1,141 @@
+"""Reads for the API, the pages and the readers of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q
+
+from apps.chat.models import Message, Session, Turn
+from apps.chat.stream.fold import Row
+from apps.runtime.errors import NotFound
+
+#: Columns of a message that the API shows; page context and provider blocks stay inside.
+SHOWN = (
+    "id",
+    "sequence",
+    "turn_id",
+    "step",
+    "role",
+    "kind",
+    "content",
+    "tool_calls",
+    "tool_call_id",
+    "is_error",
+    "metadata",
+    "duration_ms",
+    "file_ids",
+    "client_message_id",
+    "created_at",
+)
+
+
+def access_session(user: Any, session_id: UUID) -> Session:
+    """Return a person's own session.
+
+    Raises:
+        NotFound: Alike for one that is unknown, deleted or somebody else's.
+    """
+    session = Session.objects.of(user).filter(pk=session_id).first()
+    if session is None:
+        raise NotFound
+    return session
+
+
+def list_sessions(*, user: Any, limit: int, offset: int, search: str = "") -> tuple[list[Session], int]:
+    """Return a page of a person's sessions, newest activity first, and how many there are."""
+    mine = Session.objects.of(user)
+    if search:
+        mine = mine.filter(title__icontains=search)
+    page = mine.with_state().order_by("-updated_at", "-id")[offset : offset + limit]
+    return list(page), mine.count()
+
+
+def session_row(session_id: UUID) -> Session | None:
+    """Return a session with its state for the sidebar, or None when it is gone."""
+    return Session.objects.with_state().filter(pk=session_id).first()
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """A page of a conversation, oldest first; the newest page comes first."""
+
+    messages: list[dict[str, Any]]
+    has_more: bool
+
+    @property
+    def oldest_sequence(self) -> int | None:
+        """The place from which the next older page goes on."""
+        return self.messages[0]["sequence"] if self.messages else None
+
+
+def message_page(*, session: Session, limit: int, before_sequence: int | None, turn: Turn | None) -> MessagePage:
+    """Return up to `limit` rows of finished steps that come before a place.
+
+    Args:
+        session: The conversation.
+        limit: Rows at most.
+        before_sequence: Only rows before this place.
+        turn: The turn in flight as the reader is told of it: rows that came after it was read are left out, as the
+            reader gets them as events.
+    """
+    rows = Message.objects.filter(session=session).of_finished_steps().order_by("-sequence")
+    if turn is not None:
+        rows = rows.exclude(turn=turn.pk, step__gt=turn.step)
+    if before_sequence is not None:
+        rows = rows.filter(sequence__lt=before_sequence)
+    found = list(rows.values(*SHOWN)[: limit + 1])
+    return MessagePage(found[:limit][::-1], len(found) > limit)
+
+
+def active_turn(session_id: UUID) -> Turn | None:
+    """Return the session's turn in flight."""
+    return Turn.objects.in_flight().filter(session=session_id).first()
+
+
+def active_turns(session_ids: Iterable[UUID]) -> dict[UUID, UUID]:
+    """Return the turns in flight of many sessions: session id → turn id."""
+    rows = Turn.objects.in_flight().filter(session__in=list(session_ids))
+    return dict(rows.values_list("session_id", "id"))
+
+
+def turn_of(session_id: UUID, turn_id: UUID) -> Turn | None:
+    """Return a turn if it belongs to a session."""
+    return Turn.objects.filter(session=session_id, pk=turn_id).first()
+
+
+def turn_place(turn_id: UUID) -> Turn | None:
+    """Return what a reader must know of a turn."""
+    return Turn.objects.only("id", "session_id", "status", "step", "resume_after").filter(pk=turn_id).first()
+
+
+def latest_sequence(session_id: UUID) -> int:
+    """Return the place of the newest row that may be shown; 0 for none."""
+    rows = Message.objects.filter(session=session_id).of_finished_steps().order_by("-sequence")
+    return rows.values_list("sequence", flat=True).first() or 0
+
+
+def answer_rows(turn_id: UUID) -> list[Row]:
+    """Return the rows of a turn's finished steps, as `fold` gives them."""
+    finished = Q(step__lte=F("turn__step")) | ~Q(turn__status__in=Turn.IN_FLIGHT)
+    rows = Message.objects.filter(finished, turn=turn_id).exclude(role=Message.Role.USER).order_by("sequence")
+    return [folded(row) for row in rows]
+
+
+def folded(message: Message) -> Row:
+    """Return a stored message as `fold` gives it."""
+    has_block = message.role == Message.Role.REASONING or (message.role == Message.Role.ASSISTANT and message.content)
+    return Row(
+        role=message.role,
+        step=message.step,
+        id=str(message.pk) if has_block else None,
+        kind=message.kind,
+        content=message.content,
+        tool_calls=message.tool_calls or [],
+        tool_call_id=str(message.tool_call_id) if message.tool_call_id else None,
+        is_error=message.is_error,
+        metadata=message.metadata,
+    )

@@ -1,0 +1,99 @@
+"""Writes and decisions about sessions; starting and stopping turns is in `turns`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from apps.chat import announce, queries
+from apps.chat.models import Session, Turn
+from apps.chat.turns.rows import lock_session
+from apps.chat.turns.start import Started, start_turn
+from apps.chat.turns.stop import StopAnswer, cancel_turn, request_stop
+from apps.runtime.errors import NotFound
+
+
+def create_session(*, user: Any, dry_run: bool = False, builder_graph_id: str = "") -> Session:
+    """Make a session.
+
+    Args:
+        user: Whose it is.
+        dry_run: True where tools may change nothing.
+        builder_graph_id: The graph of the person's library that the session is bound to.
+
+    Raises:
+        NotFound: When the graph isn't in the person's library.
+    """
+    if builder_graph_id:
+        raise NotFound  # nobody's library holds a graph yet
+    return Session.objects.create(user=user, is_dry_run=dry_run)
+
+
+def rename_session(*, user: Any, session_id: UUID, title: str) -> None:
+    """Give a session a title.
+
+    Raises:
+        NotFound: When the person has no such session.
+    """
+    session = queries.access_session(user, session_id)
+    with transaction.atomic():
+        Session.objects.filter(pk=session.pk).update(title=title)
+        transaction.on_commit(partial(announce_change, session))
+
+
+def delete_session(*, user: Any, session_id: UUID) -> None:
+    """Delete a session with all that belongs to it; a running turn is stopped first.
+
+    Raises:
+        NotFound: When the person has no such session.
+    """
+    session = queries.access_session(user, session_id)
+    with transaction.atomic():
+        if not lock_session(session.pk):
+            raise NotFound
+        for turn_id in Turn.objects.in_flight().filter(session=session).values_list("pk", flat=True):
+            request_stop(turn_id)
+        session_pk = session.pk
+        session.delete()
+        session.pk = session_pk
+        transaction.on_commit(partial(announce_change, session))
+
+
+def announce_change(session: Session) -> None:
+    """Tell the sidebars of the session's owner that it changed or went."""
+    announce.announce(announce.CHANGED, user_id=session.user_id, session_id=session.pk)
+
+
+def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Started:
+    """Start the turn that answers a message.
+
+    Args:
+        user: Who sends it.
+        session_id: To which session.
+        data: The validated fields of `SendMessageSerializer`.
+
+    Raises:
+        NotFound: When the person has no such session.
+        TurnInFlight: When the copilot is still answering there.
+    """
+    session = queries.access_session(user, session_id)
+    return start_turn(
+        session=session,
+        message=data["message"],
+        context=dict(data["context"]) if data.get("context") else None,
+        client_message_id=data.get("client_message_id"),
+        mode=data.get("mode", Turn.Mode.FAST),
+        tier=data.get("model", Turn.Tier.STANDARD),
+    )
+
+
+def stop(*, user: Any, session_id: UUID) -> StopAnswer:
+    """Stop what the copilot does in a session.
+
+    Raises:
+        NotFound: When the person has no such session.
+    """
+    return cancel_turn(session=queries.access_session(user, session_id))

@@ -1,0 +1,264 @@
+"""Keeps rows and event log of a running turn in step: the row first, then its event.
+
+Deltas are the exception: they travel as they come and are stored when their step's model call ends. What a step stores
+is what `fold` makes of the chunks it published.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from uuid import UUID
+
+from apps.chat.stream import chunks as c
+from apps.chat.stream.fold import Folder, Row, error_row, fold, parse_object, stopped_row
+from apps.chat.stream.publisher import Publisher
+from apps.chat.turns.rows import Write, commit
+from apps.chat.turns.state import TurnState
+from apps.engines import base as engine
+from apps.runtime.db import db_until_done
+from apps.runtime.eventlog import EventLogWriter
+from apps.runtime.leases import Claim
+
+STOPPED = "stopped"
+INTERRUPTED = "interrupted"
+
+
+def clean(text: str) -> str:
+    """Return text without what a database can't hold: NUL characters, and surrogates that belong to no pair."""
+    if "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text):
+        return text
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return whole.replace("\x00", "")
+
+
+class Recorder:
+    """The one hand that writes an attempt at a turn."""
+
+    def __init__(self, claim: Claim, turn: TurnState, publisher: Publisher, writer: EventLogWriter) -> None:
+        """Go on after the turn's last finished step."""
+        self.step = turn.step
+        self.text_since_tools = turn.text_since_tools  # whether people got text after the last tool result
+        self._claim = claim
+        self._session_id = turn.session_id
+        self._publisher = publisher
+        self._writer = writer
+        self._writes = 0
+        self._step_is_open = False
+        self._stored = 0  # chunks of the open step whose rows are stored
+        self._block: tuple[str, str] | None = None  # the open block: text or reasoning, and its id
+        self._calls: dict[int, str] = {}  # the open step's calls by the engine's index
+        self._open_call: int | None = None
+        self._waiting: list[engine.EngineEvent] = []  # what came while another call's input was being written
+        self._known_calls: Sequence[str] = ()  # calls that an earlier attempt stored in the open step
+        self._unbooked: engine.Usage | None = None
+        self._used = engine.Usage()
+        self._told = self._used
+
+    # The model's part of a step -------------------------------------------------------------------------------
+
+    def begin_step(self, known_calls: Sequence[str] = ()) -> None:
+        """Open the next step; `known_calls` are stored by an earlier attempt and wait for their results."""
+        self._publisher.begin(self.step + 1)
+        self._stored = 0
+        self._calls = {}
+        self._known_calls = known_calls
+        self._step_is_open = True
+        self._publisher.emit(c.StartStep())
+
+    def announce(self, *chunks: c.Chunk) -> None:
+        """Publish chunks that no row holds, before the next step."""
+        self._publisher.begin(self.step + 1)
+        for chunk in chunks:
+            self._publisher.emit(chunk)
+
+    def take_row(self, row: Row) -> None:
+        """Publish text or reasoning anew that another runner had published and not stored."""
+        delta = engine.TextDelta if row.role == "assistant" else engine.ReasoningDelta
+        self.take(delta(row.content))
+
+    def status(self, message: str) -> None:
+        """Show what is being done right now."""
+        self._publisher.emit(c.DataStatus(data=c.StatusData(message=clean(message)[:200]), transient=True))
+
+    def take(self, event: engine.EngineEvent) -> None:
+        """Publish what the model said. Calls that it writes at the same time follow one another."""
+        if self._open_call is not None and getattr(event, "index", None) != self._open_call:
+            self._waiting.append(event)
+            return
+        match event:
+            case engine.TextDelta(text=text):
+                self.text_since_tools = self.text_since_tools or not text.isspace()
+                block = self._in_block("text")
+                self._publisher.emit(c.TextDelta(id=block, delta=clean(text)))
+            case engine.ReasoningDelta(text=text):
+                block = self._in_block("reasoning")
+                self._publisher.emit(c.ReasoningDelta(id=block, delta=clean(text)))
+            case engine.ToolInputStart(index=index, name=name):
+                self._close_block()
+                self._open_call = index
+                self._calls[index] = str(uuid.uuid4())
+                self._publisher.emit(c.ToolInputStart(tool_call_id=self._calls[index], tool_name=clean(name)))
+            case engine.ToolInputDelta(index=index, delta=delta):
+                self._publisher.emit(c.ToolInputDelta(tool_call_id=self._calls[index], input_text_delta=clean(delta)))
+            case engine.ToolInputEnd(index=index, name=name, arguments=arguments):
+                value = parse_object(clean(arguments) or "{}")
+                call = self._calls[index]
+                self._publisher.emit(c.ToolInputAvailable(tool_call_id=call, tool_name=clean(name), input=value))
+                self._open_call = None
+                waiting, self._waiting = self._waiting, []
+                for earlier in waiting:
+                    self.take(earlier)
+            case engine.Usage():
+                self._count(event)
+
+    def _in_block(self, kind: str) -> str:
+        """Return the id of the open block of this kind; opening one closes another."""
+        if self._block is None or self._block[0] != kind:
+            self._close_block()
+            self._block = (kind, str(uuid.uuid4()))
+            start = c.TextStart if kind == "text" else c.ReasoningStart
+            self._publisher.emit(start(id=self._block[1]))
+        return self._block[1]
+
+    def _close_block(self) -> None:
+        if self._block is not None:
+            kind, block = self._block
+            self._block = None
+            self._publisher.emit(c.TextEnd(id=block) if kind == "text" else c.ReasoningEnd(id=block))
+
+    # Storing --------------------------------------------------------------------------------------------------
+
+    async def store_model_part(self) -> list[dict[str, str]]:
+        """Store the step's rows and its calls as planned; returns the calls. Without calls nothing is stored yet."""
+        self._close_block()
+        self._publisher.flush()
+        rows = self._unstored_rows()
+        calls = [call for row in rows for call in row.tool_calls]
+        if calls:
+            planned = [(UUID(call["id"]), call["name"], call["arguments"]) for call in calls]
+            await self._write(Write(rows=rows, planned=planned, step=self.step + 1, usage=self._take_usage()))
+            self._stored = len(self._publisher.published)
+        return calls
+
+    async def start_call(self, tool_call_id: str) -> None:
+        """Note that a call is about to run, before it does."""
+        await self._write(Write(started=UUID(tool_call_id)))
+
+    async def end_call(self, row: Row) -> None:
+        """Store a call's result and then publish it."""
+        await self._write(Write(rows=[row]))
+        self.text_since_tools = False
+        output = parse_object(row.content)
+        chunk: c.Chunk = c.ToolOutputAvailable(tool_call_id=row.tool_call_id or "", output=output)
+        if row.kind:
+            chunk = c.ToolOutputError(tool_call_id=row.tool_call_id or "", error_text=row.content)
+        self._publisher.emit(chunk)
+        self._stored = len(self._publisher.published)
+
+    async def finish_step(self) -> None:
+        """Store what the step still holds back, and that it is whole; then publish its end."""
+        self._close_block()
+        planned = self._publisher.plan([*self._usage_chunks(), c.FinishStep()])
+        write = Write(
+            rows=self._unstored_rows(), step=self.step + 1, resume_after=str(planned[-1][0]), usage=self._take_usage()
+        )
+        await self._write(write)
+        self._publisher.send(planned)
+        self.step += 1
+        self._step_is_open = False
+        self._writer.forget(planned[-1][0])
+        await self._writer.trim_if_long(self._publisher.first_id)
+
+    async def complete(self) -> None:
+        """End the turn well: the last step's rows and the status in one transaction, then the terminal chunks."""
+        await self._end("completed", [], [])
+
+    async def stop(self) -> None:
+        """End the turn because a person stopped it; keeps what was written so far."""
+        await self._end("cancelled", [stopped_row(self._last_step)], [c.Abort()])
+
+    async def fail(self, code: str, sentence: str) -> None:
+        """End the turn because it can't go on; keeps what was written so far."""
+        row = error_row(self._last_step, code, sentence)
+        await self._end("failed", [row], [c.Error(error_text=f"[code:{code}] {sentence}")], (code, sentence))
+
+    async def hand_over(self) -> None:
+        """Give the turn back to the queue; another runner goes on after the last stored step."""
+        await self._write(Write(handed_over=True))
+
+    @property
+    def _last_step(self) -> int:
+        return self.step + 1 if self._step_is_open else self.step
+
+    async def _end(
+        self, status: str, notes: list[Row], terminal: list[c.Chunk], error: tuple[str, str] = ("", "")
+    ) -> None:
+        """Store what is open, the notes and the status in one transaction; then publish the end."""
+        closing = self._closing_chunks()
+        planned = self._publisher.plan(closing)
+        rows = [*self._unstored_rows(closing), *notes]
+        resume_after = str(planned[-1][0]) if planned else ""
+        write = Write(
+            rows=rows,
+            step=self._last_step,
+            resume_after=resume_after,
+            usage=self._take_usage(),
+            ended=status,
+            error=error,
+        )
+        await self._write(write)
+        self._publisher.send(planned)
+        self._publisher.begin_end()
+        for chunk in [*terminal, c.Finish()]:
+            self._publisher.emit(chunk)
+
+    def _closing_chunks(self) -> list[c.Chunk]:
+        if not self._step_is_open:
+            return []
+        self._publisher.flush()
+        self._block = None
+        folder = Folder(self.step, calls=self._known_calls)
+        for chunk in self._publisher.published:
+            folder.add(chunk)
+        *rest, finish = folder.closing_chunks(STOPPED)
+        return [*rest, *self._usage_chunks(), finish]
+
+    def _unstored_rows(self, closing: Sequence[c.Chunk] = ()) -> list[Row]:
+        """Return the open step's rows that no write has stored yet."""
+        if not self._step_is_open:
+            return []
+        published, calls = self._publisher.published, self._known_calls
+        stored = len(fold(published[: self._stored], step=self.step, calls=calls))
+        return fold([*published, *closing], step=self.step, calls=calls)[stored:]
+
+    def _count(self, usage: engine.Usage) -> None:
+        self._unbooked = usage
+        self._used = engine.Usage(
+            prompt_tokens=self._used.prompt_tokens + usage.prompt_tokens,
+            completion_tokens=self._used.completion_tokens + usage.completion_tokens,
+            cache_read_tokens=self._used.cache_read_tokens + usage.cache_read_tokens,
+            cache_write_tokens=self._used.cache_write_tokens + usage.cache_write_tokens,
+        )
+
+    def _take_usage(self) -> engine.Usage | None:
+        usage, self._unbooked = self._unbooked, None
+        return usage
+
+    def _usage_chunks(self) -> list[c.Chunk]:
+        """Return the tokens used so far as a chunk, if there is news."""
+        if self._used == self._told:
+            return []
+        self._told = used = self._used
+        usage = c.UsageData(
+            prompt_tokens=used.prompt_tokens,
+            completion_tokens=used.completion_tokens,
+            total_tokens=used.prompt_tokens + used.completion_tokens,
+            cache_read_tokens=used.cache_read_tokens,
+            cache_creation_tokens=used.cache_write_tokens,
+        )
+        return [c.MessageMetadata(message_metadata=c.MetadataBody(usage=usage))]
+
+    async def _write(self, write: Write) -> None:
+        self._writes += 1
+        await db_until_done(commit, self._claim, self._writes, self._session_id, write)

@@ -1,0 +1,139 @@
+"""What a runner writes. Every write is one fenced transaction, safe to repeat when its answer was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from apps.chat.models import Message, Session, ToolCall, Turn
+from apps.chat.stream.fold import Row
+from apps.engines.base import Usage
+from apps.runtime.leases import Claim, Replaced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One transaction of a runner.
+
+    Attributes:
+        rows: Rows to append; a tool row ends its call, and is left out when the call has a result already.
+        planned: Calls to store as planned, in order: (id, name, arguments).
+        step: The step that the calls belong to, or that this write finishes when `resume_after` is given.
+        started: A call that is about to run.
+        resume_after: The id of the last event of the step that this write finishes.
+        usage: Tokens of a model call that ended.
+        ended: The terminal status, in the last write of all.
+        error: Code and sentence of a failure.
+        handed_over: True when the run goes back into the queue.
+    """
+
+    rows: Sequence[Row] = ()
+    planned: Sequence[tuple[UUID, str, str]] = ()
+    step: int = 0
+    started: UUID | None = None
+    resume_after: str = ""
+    usage: Usage | None = None
+    ended: str = ""
+    error: tuple[str, str] = ("", "")
+    handed_over: bool = False
+
+
+def lock_session(session_id: UUID) -> bool:
+    """Make everything that starts, queues, drains or ends something in a session follow one another.
+
+    Returns:
+        False when the session is gone.
+    """
+    return bool(Session.objects.filter(pk=session_id).update(lock_version=F("lock_version") + 1))
+
+
+def append_messages(session_id: UUID, messages: Sequence[Message]) -> None:
+    """Store messages at the session's next places; the session must be locked."""
+    first = Session.objects.values_list("next_sequence", flat=True).get(pk=session_id)
+    for place, message in enumerate(messages):
+        message.sequence = first + place
+    Message.objects.bulk_create(messages)
+    Session.objects.filter(pk=session_id).update(next_sequence=first + len(messages), updated_at=Now())
+
+
+@transaction.atomic
+def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> None:
+    """Do one write of a runner, once.
+
+    Raises:
+        Replaced: When the runner lost its lease, the turn has ended, or the session is gone; nothing is written then.
+    """
+    if not lock_session(session_id):
+        raise Replaced
+    if not Turn.objects.fenced_write(claim, number, **turn_changes(write)):
+        return
+    kept = [row for row in write.rows if row.tool_call_id is None or end_call(row.tool_call_id)]
+    append_messages(session_id, [message_of(row, session_id, claim.run_id) for row in kept])
+    ToolCall.objects.bulk_create(
+        ToolCall(
+            id=call, turn_id=claim.run_id, step=write.step, position=position, name=name[:128], arguments=arguments
+        )
+        for position, (call, name, arguments) in enumerate(write.planned)
+    )
+    if write.started is not None:
+        calls = ToolCall.objects.filter(pk=write.started).exclude(state=ToolCall.State.DONE)
+        calls.update(state=ToolCall.State.STARTED, started_at=Now())
+    if write.ended:
+        used = Turn.objects.values("prompt_tokens", "completion_tokens").get(pk=claim.run_id)
+        Session.objects.filter(pk=session_id).update(
+            prompt_tokens=F("prompt_tokens") + used["prompt_tokens"],
+            completion_tokens=F("completion_tokens") + used["completion_tokens"],
+        )
+
+
+def turn_changes(write: Write) -> dict[str, Any]:
+    """Return the columns of the turn that a write sets."""
+    changes: dict[str, Any] = {}
+    if write.resume_after:
+        changes |= {"step": write.step, "resume_after": write.resume_after}
+    if write.usage is not None:
+        changes |= {
+            "prompt_tokens": F("prompt_tokens") + write.usage.prompt_tokens,
+            "completion_tokens": F("completion_tokens") + write.usage.completion_tokens,
+            "cache_read_tokens": F("cache_read_tokens") + write.usage.cache_read_tokens,
+            "cache_creation_tokens": F("cache_creation_tokens") + write.usage.cache_write_tokens,
+            "cost_microdollars": F("cost_microdollars") + (write.usage.cost_microdollars or 0),
+        }
+    if write.ended:
+        code, sentence = write.error
+        changes |= {"status": write.ended, "ended_at": Now(), "lease_expires_at": None}
+        changes |= {"error_code": code, "error": sentence}
+    if write.handed_over:
+        changes |= {"status": Turn.QUEUED, "queued_at": Now(), "lease_expires_at": None, "runner": ""}
+    return changes
+
+
+def end_call(tool_call_id: str) -> bool:
+    """Mark a call as done; False when it was, and a further result must be dropped."""
+    calls = ToolCall.objects.filter(pk=tool_call_id).exclude(state=ToolCall.State.DONE)
+    return bool(calls.update(state=ToolCall.State.DONE, done_at=Now()))
+
+
+def message_of(row: Row, session_id: UUID, turn_id: UUID) -> Message:
+    """Return the message that a folded row is stored as."""
+    message = Message(
+        session_id=session_id,
+        turn_id=turn_id,
+        step=row.step,
+        role=row.role,
+        kind=row.kind,
+        content=row.content,
+        tool_calls=row.tool_calls or None,
+        tool_call_id=row.tool_call_id,
+        is_error=row.is_error,
+        metadata=row.metadata,
+    )
+    if row.id:
+        message.id = UUID(row.id)
+    return message

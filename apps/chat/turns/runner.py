@@ -1,0 +1,209 @@
+"""The loop of a turn: ask the model, run the tools it calls, ask again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+from apps.chat.stream.fold import NO_RESULT, Row, object_text, parse_object
+from apps.chat.tools.base import ToolContext
+from apps.chat.tools.registry import ToolRegistry, render_result
+from apps.chat.turns.history import openai_messages, system_prompt
+from apps.chat.turns.recorder import INTERRUPTED, Recorder, clean
+from apps.chat.turns.route import Route
+from apps.chat.turns.state import StoredCall, TurnState, conversation
+from apps.engines import base as engine
+from apps.engines.base import EngineError, StepRequest
+from apps.runtime.db import db
+from apps.runtime.leases import Replaced
+from apps.runtime.worker import Signals
+
+logger = structlog.get_logger(__name__)
+
+STATUS_EVERY_SECONDS = 0.25
+#: How long work that was cancelled may take to end before the turn goes on without it.
+CANCEL_SECONDS = 0.8
+CLOSING_LINE = "Done: nothing more to add."
+ROUNDS_USED_UP = "I have used all {rounds} tool rounds of this turn, so I stop here. Ask me to go on, and I will."
+
+
+class Stopped(Exception):
+    """A person stopped the turn."""
+
+
+class HandOver(Exception):
+    """The process is stopping; the turn goes back to the queue."""
+
+
+class NoAnswer(Exception):
+    """The model's answer was empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRunner:
+    """One attempt at one turn."""
+
+    turn: TurnState
+    route: Route
+    tools: ToolRegistry
+    recorder: Recorder
+    signals: Signals
+
+    async def run(self) -> bool:
+        """Work until the turn has ended; returns False when it went back to the queue instead.
+
+        Raises:
+            Replaced: When the lease was lost.
+        """
+        try:
+            await interruptible(self.answer(), self.signals)
+            await self.recorder.complete()
+        except Stopped:
+            await self.recorder.stop()
+        except HandOver:
+            await self.recorder.hand_over()
+            return False
+        except asyncio.CancelledError:
+            # The process ends and waited long enough: whoever takes the turn over goes on after the last whole step.
+            await self.recorder.hand_over()
+            raise
+        except EngineError as error:
+            logger.info("turn_failed", code=error.code, status=error.status)
+            await self.recorder.fail(error.code, error.detail)
+        except NoAnswer:
+            await self.recorder.fail("empty_answer", "The model gave no answer. Try again, or ask in other words.")
+        except Replaced:
+            raise
+        except Exception:
+            reference = uuid.uuid4().hex[:12]
+            logger.exception("turn_broke", reference=reference)
+            await self.recorder.fail("internal_error", f"Something went wrong on our side (reference {reference}).")
+        return True
+
+    async def answer(self) -> None:
+        """Loop over steps until the model calls no more tools."""
+        calls = self.turn.open_calls
+        if calls:
+            self.recorder.begin_step([str(call.id) for call in calls])
+        for _ in range(settings.CHAT_MAX_TOOL_ROUNDS + 1):
+            if not calls:
+                calls = await self.ask_model()
+            if not calls:
+                await self.close_silence()
+                return
+            for call in calls:
+                await self.run_call(call)
+            await self.recorder.finish_step()
+            calls = []
+            if self.signals.hand_over.is_set():
+                raise HandOver
+        await self.say(ROUNDS_USED_UP.format(rounds=settings.CHAT_MAX_TOOL_ROUNDS))
+
+    async def ask_model(self) -> list[StoredCall]:
+        """Make one model call; returns the tool calls it asked for, stored as planned."""
+        rows = await db(conversation, self.turn.session_id)
+        request = StepRequest(
+            model=self.route.model, system=system_prompt(), messages=openai_messages(rows), tools=self.tools.specs()
+        )
+        self.recorder.begin_step()
+        async with aclosing(self.route.engine.step(request)) as events:
+            async for event in events:
+                self.recorder.take(event)
+        calls = await self.recorder.store_model_part()
+        return [StoredCall(UUID(call["id"]), call["name"], call["arguments"], started=False) for call in calls]
+
+    async def run_call(self, call: StoredCall) -> None:
+        """Run one tool call and store its result."""
+        tool = self.tools.get(call.name)
+        if call.started and tool is not None and not tool.idempotent:
+            reason = f"{INTERRUPTED}: it was cut off; whether it took effect is unknown"
+            await self.recorder.end_call(self.row(call, reason, kind=NO_RESULT, is_error=True))
+            return
+        await self.recorder.start_call(str(call.id))
+        result = await self.tools.call(call.name, call.arguments, self.context(call))
+        text, is_error = render_result(result)
+        await self.recorder.end_call(self.row(call, object_text(parse_object(clean(text))), is_error=is_error))
+
+    def row(self, call: StoredCall, content: str, *, kind: str = "", is_error: bool = False) -> Row:
+        """Return the row of a call's result."""
+        return Row(
+            role="tool",
+            step=self.recorder.step + 1,
+            kind=kind,
+            content=content,
+            tool_call_id=str(call.id),
+            is_error=is_error,
+        )
+
+    def context(self, call: StoredCall) -> ToolContext:
+        """Return what a tool may know and do."""
+        shown_at = 0.0
+
+        async def progress(message: str) -> None:
+            nonlocal shown_at
+            await asyncio.sleep(0)  # a tool that floods us with progress must still be stoppable
+            if time.monotonic() - shown_at >= STATUS_EVERY_SECONDS:
+                shown_at = time.monotonic()
+                self.recorder.status(message)
+
+        return ToolContext(
+            user_id=self.turn.user_id,
+            session_id=self.turn.session_id,
+            turn_id=self.turn.id,
+            tool_call_id=call.id,
+            dry_run=self.turn.is_dry_run,
+            progress=progress,
+        )
+
+    async def close_silence(self) -> None:
+        """See to it that a turn doesn't end without a word.
+
+        Raises:
+            NoAnswer: When no step came before, so that there is nothing to show at all.
+        """
+        if self.recorder.text_since_tools:
+            return
+        if self.recorder.step == 0:
+            raise NoAnswer
+        await self.recorder.finish_step()
+        await self.say(CLOSING_LINE)
+
+    async def say(self, text: str) -> None:
+        """Say something ourselves, in a step of its own."""
+        self.recorder.begin_step()
+        self.recorder.take(engine.TextDelta(text))
+
+
+async def interruptible(work: Coroutine[Any, Any, None], signals: Signals) -> None:
+    """Await work, but no longer than until it is stopped or replaced, whatever it waits for.
+
+    Raises:
+        Stopped: When a person stopped it.
+        Replaced: When it lost its lease.
+    """
+    task = asyncio.create_task(work)
+    waits = {
+        asyncio.create_task(signals.replaced.wait()): Replaced,
+        asyncio.create_task(signals.stop.wait()): Stopped,
+    }
+    try:
+        await asyncio.wait({task, *waits}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise next(reason for wait, reason in waits.items() if wait.done())
+        await task
+    finally:
+        for pending in (task, *waits):
+            pending.cancel()
+        # Work that ignores its cancellation isn't waited for: its writes are fenced.
+        await asyncio.wait({task, *waits}, timeout=CANCEL_SECONDS)
+        if task.done() and not task.cancelled():
+            task.exception()  # looked at: the reason why it ended is ours

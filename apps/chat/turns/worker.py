@@ -1,0 +1,170 @@
+"""A worker process's turns: how the generic lease machinery is joined to the runner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import redis.asyncio
+import structlog
+from django.conf import settings
+
+from apps.chat import announce
+from apps.chat.models import Turn
+from apps.chat.stream import chunks as c
+from apps.chat.stream.fold import Row
+from apps.chat.stream.publisher import Publisher, log_key
+from apps.chat.tools.registry import ToolRegistry, default_registry
+from apps.chat.turns import recovery
+from apps.chat.turns.recorder import Recorder
+from apps.chat.turns.route import Router
+from apps.chat.turns.runner import TurnRunner
+from apps.chat.turns.state import TurnState, load
+from apps.runtime import eventlog
+from apps.runtime.db import db_until_done
+from apps.runtime.eventlog import BEGINNING, EventLogWriter
+from apps.runtime.leases import Claim, Replaced, forgotten_ids
+from apps.runtime.redis import RedisError, async_client
+from apps.runtime.worker import RunWorker, Signals
+
+logger = structlog.get_logger(__name__)
+
+#: A turn that has ended waits this long for Redis to take its last events; readers find the end in the rows anyway.
+FLUSH_SECONDS = 10.0
+LISTEN_PAUSE_SECONDS = 1.0
+GIVEN_UP = "lost_runners"
+GIVEN_UP_SENTENCE = "The copilot was interrupted several times while it worked on this, so it stopped. Try again."
+
+
+class TurnKind:
+    """Turns, as the worker sees them."""
+
+    def __init__(self) -> None:
+        """Read the settings; nothing is opened before `run`."""
+        self.lease_seconds = settings.LEASE_SECONDS
+        self.renew_seconds = settings.LEASE_RENEW_SECONDS
+        self.sweep_seconds = settings.LEASE_SWEEP_SECONDS
+        self.redis: redis.asyncio.Redis = async_client()
+        self.router = Router()
+        self.tools: ToolRegistry = default_registry(
+            extra_modules=settings.CHAT_TOOL_MODULES, call_limit_seconds=settings.CHAT_TOOL_TIMEOUT_SECONDS
+        )
+
+    def claim(self, run_id: UUID, runner: str) -> Claim | None:
+        """Become a turn's runner."""
+        return Turn.objects.claim(run_id, runner=runner, lease_seconds=self.lease_seconds)
+
+    def renew(self, run_ids: Sequence[UUID], runner: str) -> tuple[set[UUID], set[UUID]]:
+        """Prolong the leases of this process's turns."""
+        return Turn.objects.renew(run_ids, runner=runner, lease_seconds=self.lease_seconds)
+
+    def forgotten(self, limit: int) -> Sequence[UUID]:
+        """Return turns that need a runner."""
+        return forgotten_ids(Turn.objects.all(), limit)
+
+    async def run(self, claim: Claim, signals: Signals) -> None:
+        """Work on a turn from where its rows and its log are."""
+        turn = await db_until_done(load, claim.run_id)
+        if turn is None:
+            raise Replaced
+        structlog.contextvars.bind_contextvars(session_id=str(turn.session_id), turn_id=str(turn.id))
+        writer = EventLogWriter(
+            self.redis,
+            log_key(turn.id),
+            ttl_seconds=settings.STREAM_TTL_SECONDS,
+            on_replaced=signals.replaced.set,
+        )
+        has_ended = False
+        try:
+            has_ended = await self._attempt(turn, claim, signals, writer)
+            await writer.flush(FLUSH_SECONDS)
+        finally:
+            await writer.aclose()
+            await asyncio.shield(asyncio.to_thread(self._tell, turn, has_ended=has_ended))
+
+    def _tell(self, turn: TurnState, *, has_ended: bool) -> None:
+        """Tell readers that a turn has ended, or other workers that it is to be had."""
+        if has_ended:
+            told = {"user_id": turn.user_id, "session_id": turn.session_id, "turn_id": turn.id}
+            announce.announce(announce.ENDED, **told)
+        else:
+            announce.wake_worker(turn.id)
+
+    async def _attempt(self, turn: TurnState, claim: Claim, signals: Signals, writer: EventLogWriter) -> bool:
+        """Make one attempt; returns whether the turn has ended."""
+        publisher = Publisher(writer, attempt=claim.attempt, window_seconds=settings.CHAT_DELTA_WINDOW_SECONDS)
+        recorder = Recorder(claim, turn, publisher, writer)
+        left_rows = await self._take_up(turn, claim, recorder, publisher)
+        if not (turn.was_stopped or turn.lost_leases > recovery.MOST_LOST_LEASES):
+            route = self.router.route(turn.mode, turn.tier)
+            return await TurnRunner(turn, route, self.tools, recorder, signals).run()
+        # Nobody goes on with this turn: what only the log holds of it is kept, and it ends.
+        if left_rows or turn.open_calls:
+            recorder.begin_step([str(call.id) for call in turn.open_calls])
+            for row in left_rows:
+                recorder.take_row(row)
+        if turn.was_stopped:
+            await recorder.stop()
+        else:
+            await recorder.fail(GIVEN_UP, GIVEN_UP_SENTENCE)
+        return True
+
+    async def _take_up(self, turn: TurnState, claim: Claim, recorder: Recorder, publisher: Publisher) -> list[Row]:
+        """Bring the log to where the rows are; returns text and reasoning that only the log holds."""
+        if claim.attempt == 1:
+            recorder.announce(c.Start(message_id=str(turn.id)))
+            recorder.status("Message received")
+            return []
+        place = recovery.resume_id(turn)
+        try:
+            entries = await eventlog.read_all_after(self.redis, log_key(turn.id), place)
+            newest = entries[-1].id if entries else await eventlog.last_id(self.redis, log_key(turn.id))
+        except RedisError:
+            entries, newest = [], BEGINNING
+        tail = recovery.tail_folder(turn, entries)
+        recorder.announce()
+        if newest < place:
+            publisher.demand_reload(place)
+        elif newest == BEGINNING:
+            recorder.announce(c.Start(message_id=str(turn.id)))
+        recorder.announce(*recovery.rewind_chunks(turn, tail))
+        return recovery.unstored_rows(turn, tail)
+
+
+class TurnProcess:
+    """Everything of a worker process that lives on its loop for the turns' sake."""
+
+    def __init__(self) -> None:
+        """Make it; call on the loop."""
+        self.kind = TurnKind()
+        self.worker = RunWorker(self.kind, concurrency=settings.TURN_CONCURRENCY)
+        self._listener: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to sweep, renew and listen."""
+        self.worker.start()
+        self._listener = asyncio.create_task(self._listen(), name="stop wake-ups")
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Hand over what runs and close everything."""
+        await self.worker.shut_down(grace_seconds)
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        await self.kind.router.aclose()
+        await self.kind.redis.aclose()
+
+    async def _listen(self) -> None:
+        """Pass wake-ups for stops on; what is missed is seen at the next renewal."""
+        while True:
+            try:
+                async with self.kind.redis.pubsub() as channel:
+                    await channel.subscribe(announce.stop_channel())
+                    while True:
+                        told = await channel.get_message(ignore_subscribe_messages=True, timeout=30)
+                        if told is not None:
+                            self.worker.signal_stop(UUID(told["data"].decode()))
+            except (*RedisError, ValueError) as error:
+                logger.warning("stop_wake_ups_away", error=type(error).__name__)
+                await asyncio.sleep(LISTEN_PAUSE_SECONDS)

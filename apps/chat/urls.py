@@ -1,0 +1,14 @@
+"""Addresses of the chat API."""
+
+from django.urls import path
+
+from apps.chat import api
+
+urlpatterns = [
+    path("sessions", api.SessionListView.as_view(), name="chat-sessions"),
+    path("sessions/<uuid:session_id>", api.SessionView.as_view(), name="chat-session"),
+    path("sessions/<uuid:session_id>/title", api.SessionTitleView.as_view(), name="chat-session-title"),
+    path("sessions/<uuid:session_id>/stream", api.session_stream, name="chat-session-stream"),
+    path("sessions/<uuid:session_id>/cancel", api.SessionCancelView.as_view(), name="chat-session-cancel"),
+    path("suggested-prompts", api.SuggestedPromptsView.as_view(), name="chat-suggested-prompts"),
+]

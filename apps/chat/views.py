@@ -1,0 +1,34 @@
+"""The copilot page."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_GET
+
+from apps.accounts.models import User
+from apps.chat.api import SUGGESTED_PROMPTS
+from apps.chat.models import MESSAGE_LIMIT, Turn
+from apps.chat.turns.route import fast_provider
+
+
+@require_GET
+@login_required
+@never_cache
+@ensure_csrf_cookie
+def copilot(request: HttpRequest) -> HttpResponse:
+    """Show the page; conversations are loaded by the page itself."""
+    user = request.user
+    assert isinstance(user, User)
+    provider = fast_provider()
+    page_data = {
+        "demo": provider.name == "demo",
+        "model": provider.model(Turn.Tier.STANDARD),
+        "user": {"email": user.email, "name": user.get_short_name()},
+        "suggested_prompts": SUGGESTED_PROMPTS,
+        "message_limit": MESSAGE_LIMIT,
+    }
+    return render(request, "chat/copilot.html", {"page_data": page_data})
