@@ -1,0 +1,65 @@
+"""The one handler that gives errors of every API view their status and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import page_not_found
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+from apps.runtime import errors
+
+logger = structlog.get_logger(__name__)
+
+#: HTTP status of each kind of domain error; a class's own entry wins over its bases'.
+STATUS_OF: Mapping[type[errors.DomainError], int] = {
+    errors.NotFound: status.HTTP_404_NOT_FOUND,
+    errors.Invalid: status.HTTP_400_BAD_REQUEST,
+    errors.Conflict: status.HTTP_409_CONFLICT,
+    errors.LimitReached: status.HTTP_429_TOO_MANY_REQUESTS,
+    errors.Unavailable: status.HTTP_503_SERVICE_UNAVAILABLE,
+}
+RETRY_AFTER_SECONDS = 5
+
+
+def error_status(error: errors.DomainError) -> int:
+    """Return the HTTP status of a domain error."""
+    for kind in type(error).__mro__:
+        if kind in STATUS_OF:
+            return STATUS_OF[kind]
+    return status.HTTP_500_INTERNAL_SERVER_ERROR
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """Turn what a view raised into an answer; None lets it become a 500."""
+    if isinstance(error, errors.DomainError):
+        return Response(error.body(), status=error_status(error), headers=retry_headers(error_status(error)))
+    if isinstance(error, OperationalError | InterfaceError):
+        # A database that restarts; the caller may come again, and the log says why.
+        logger.warning("database_unreachable", error=type(error).__name__)
+        gone = errors.Unavailable("The database can't be reached right now; try again shortly.")
+        return Response(gone.body(), status=503, headers=retry_headers(503))
+    if isinstance(error, Http404):
+        return Response({"detail": "Not found."}, status=status.HTTP_404_NOT_FOUND)
+    if isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    return drf_exception_handler(error, dict(context))
+
+
+def retry_headers(code: int) -> dict[str, str]:
+    """Return the headers that tell a refused caller when to come again."""
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if code in {429, 503} else {}
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer an unknown address: JSON below `/api/`, a page elsewhere."""
+    if request.path.startswith("/api/"):
+        return JsonResponse({"detail": "Not found."}, status=status.HTTP_404_NOT_FOUND)
+    return page_not_found(request, exception)

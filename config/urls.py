@@ -1,0 +1,26 @@
+"""Every address of the product."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from apps.accounts import views as account_pages
+from config import health
+
+handler404 = "config.api.not_found"
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="copilot"), name="home"),
+    path("copilot/", include("apps.chat.page_urls")),
+    path("accounts/", include("allauth.urls")),
+    path("settings/tokens", account_pages.tokens, name="tokens"),
+    path("settings/tokens/<uuid:token_id>/revoke", account_pages.revoke_token, name="token-revoke"),
+    path("admin/", admin.site.urls),
+    path("api/accounts/", include("apps.accounts.urls")),
+    path("api/chat/", include("apps.chat.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("healthz", health.alive, name="healthz"),
+    path("readyz", health.ready, name="readyz"),
+]
