@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from django.db import InterfaceError, OperationalError, close_old_connections
@@ -38,41 +38,46 @@ async def db(service: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 async def db_until_done(service: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Like `db`, for writes that must not be given up: waits out a database that is gone, and cancellation too.
+    """Like `db`, for calls that must not be given up: waits out a database that is gone, and cancellation too.
 
-    The service must be safe to repeat: a commit whose answer was lost is tried again. A cancelled caller gets its
-    `CancelledError` after the write has ended, so that it always knows whether the write happened.
-
-    Raises:
-        CancelledError: After the write, or while the database is away.
+    The service must be safe to repeat: a commit whose answer was lost is tried again. A caller that is cancelled
+    meanwhile still gets the result, so that it knows what was written, and its `CancelledError` at its next await.
     """
     pause = FIRST_RETRY_SECONDS
+    cancelled = False
     while True:
         call = asyncio.ensure_future(db(service, *args, **kwargs))
+        cancelled |= await _uninterrupted(call)
         try:
-            return await _to_its_end(call)
+            result = call.result()
         except (OperationalError, InterfaceError) as error:
             logger.warning("database_away", service=getattr(service, "__name__", "?"), error=type(error).__name__)
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter, not a secret
+        else:
+            if cancelled:
+                _cancel_later()
+            return result
+        wait = asyncio.ensure_future(asyncio.sleep(pause * random.uniform(0.5, 1.0)))  # noqa: S311 -- no secret
+        cancelled |= await _uninterrupted(wait)
         pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
 
-async def _to_its_end(call: asyncio.Future[T]) -> T:
-    """Await a call that can't be interrupted; a cancellation that came meanwhile is raised afterwards."""
-    cancelled: asyncio.CancelledError | None = None
+async def _uninterrupted(call: asyncio.Future[Any]) -> bool:
+    """Wait until a call has ended, whatever its end; returns whether the waiter was cancelled meanwhile."""
+    cancelled = False
     while not call.done():
         try:
-            await asyncio.shield(call)
-        except asyncio.CancelledError as error:
-            if call.cancelled():
-                raise
-            cancelled = error
-        except (OperationalError, InterfaceError):
-            break
-    if cancelled is not None:
-        call.exception()  # looked at, so that asyncio doesn't complain about it
-        raise cancelled
-    return call.result()
+            await asyncio.wait({call})
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
+
+
+def _cancel_later() -> None:
+    """Give a swallowed cancellation back: it strikes at the present task's next await."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    task.cancel()
 
 
 def _with_fresh_connection(call: Callable[[], T]) -> T:

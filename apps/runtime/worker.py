@@ -17,6 +17,8 @@ from apps.runtime.leases import Claim, Replaced, runner_name
 
 logger = structlog.get_logger(__name__)
 
+#: After the grace time, the writes that give runs back may take this long; a database that is away must not hold us.
+LAST_WRITE_SECONDS = 5.0
 DatabaseAway = (OperationalError, InterfaceError)
 
 
@@ -102,7 +104,8 @@ class RunWorker:
             _, late = await asyncio.wait(tasks, timeout=grace_seconds)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                await asyncio.wait(late, timeout=LAST_WRITE_SECONDS)
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)

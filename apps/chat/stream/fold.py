@@ -7,7 +7,7 @@ stored steps by `rows_to_chunks`; so a live view, a replay and a reload can't di
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -54,15 +54,15 @@ def object_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def error_row(step: int, code: str, sentence: str) -> Row:
-    """Return the note that people see where a turn failed."""
+def error_row(code: str, sentence: str) -> Row:
+    """Return the note that people see where a turn failed; it belongs to no step."""
     facts = {"code": code, "retryable": code not in HOPELESS}
-    return Row(role="system", step=step, kind="error", content=sentence, metadata=facts)
+    return Row(role="system", step=0, kind="error", content=sentence, metadata=facts)
 
 
-def stopped_row(step: int) -> Row:
-    """Return the note that people see where they stopped a turn."""
-    return Row(role="system", step=step, kind="stopped", content=STOPPED_SENTENCE)
+def stopped_row() -> Row:
+    """Return the note that people see where they stopped a turn; it belongs to no step."""
+    return Row(role="system", step=0, kind="stopped", content=STOPPED_SENTENCE)
 
 
 def no_result_row(step: int, tool_call_id: str, reason: str) -> Row:
@@ -115,26 +115,27 @@ class Folder:
                 self._rewind(data.step, set(data.keep))
             case c.Error(error_text=text):
                 code = ERROR_CODE.match(text)
-                self.rows.append(error_row(self.step, code[1] if code else "error", text[code.end() if code else 0 :]))
+                self.rows.append(error_row(code[1] if code else "error", text[code.end() if code else 0 :]))
             case c.Abort():
-                self.rows.append(stopped_row(self.step))
+                self.rows.append(stopped_row())
 
     def end(self) -> list[Row]:
         """Take an open block as it stands and return all rows."""
         self._close()
         return self.rows
 
-    def closing_chunks(self, reason: str) -> list[c.Chunk]:
+    def closing_chunks(self, reason: str, *, going_on: Collection[str] = ()) -> list[c.Chunk]:
         """Return what must follow, by the order rules, when nothing more of this step will come.
 
         Args:
             reason: Why calls without a result have none.
+            going_on: Calls that get their result later, in the step opened anew.
         """
         closing: list[c.Chunk] = []
         if self._open_block is not None and self._open_block[0] != "tool":
             kind, block = self._open_block
             closing.append(c.TextEnd(id=block) if kind == "text" else c.ReasoningEnd(id=block))
-        unanswered = [call for call in self._calls if call not in self._answered]
+        unanswered = [call for call in self._calls if call not in self._answered and call not in going_on]
         if self.step_is_open:
             closing += [c.ToolOutputError(tool_call_id=call, error_text=reason) for call in unanswered]
             closing.append(c.FinishStep())
@@ -202,10 +203,15 @@ def fold(stream: Iterable[c.Chunk], *, step: int = 0, calls: Iterable[str] = ())
 
 def rows_to_chunks(rows: Sequence[Row]) -> Iterator[c.Chunk]:
     """Yield chunks that mean exactly these rows; the inverse of `fold`."""
-    for _, of_step in groupby((row for row in rows if row.role != "system"), key=lambda row: row.step):
+    past = 0
+    for step, of_step in groupby((row for row in rows if row.role != "system"), key=lambda row: row.step):
+        for _ in range(past + 1, step):  # steps that left nothing to show
+            yield c.StartStep()
+            yield c.FinishStep()
+        past = step
         yield c.StartStep()
         for row in of_step:
-            yield from _row_chunks(row)
+            yield from row_chunks(row)
         yield c.FinishStep()
     for row in rows:
         if row.role == "system" and row.kind == "error":
@@ -214,7 +220,8 @@ def rows_to_chunks(rows: Sequence[Row]) -> Iterator[c.Chunk]:
             yield c.Abort()
 
 
-def _row_chunks(row: Row) -> Iterator[c.Chunk]:
+def row_chunks(row: Row) -> Iterator[c.Chunk]:
+    """Yield the chunks of one row, without the step around it."""
     match row.role:
         case "assistant":
             if row.content and row.id:

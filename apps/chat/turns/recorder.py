@@ -6,12 +6,13 @@ is what `fold` makes of the chunks it published.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from uuid import UUID
 
 from apps.chat.stream import chunks as c
-from apps.chat.stream.fold import Folder, Row, error_row, fold, parse_object, stopped_row
+from apps.chat.stream.fold import Folder, Row, error_row, fold, parse_object, row_chunks, stopped_row
 from apps.chat.stream.publisher import Publisher
 from apps.chat.turns.rows import Write, commit
 from apps.chat.turns.state import TurnState
@@ -44,6 +45,8 @@ class Recorder:
         self._publisher = publisher
         self._writer = writer
         self._writes = 0
+        self._writing = asyncio.Lock()
+        self._is_ending = False
         self._step_is_open = False
         self._stored = 0  # chunks of the open step whose rows are stored
         self._block: tuple[str, str] | None = None  # the open block: text or reasoning, and its id
@@ -57,14 +60,29 @@ class Recorder:
 
     # The model's part of a step -------------------------------------------------------------------------------
 
-    def begin_step(self, known_calls: Sequence[str] = ()) -> None:
-        """Open the next step; `known_calls` are stored by an earlier attempt and wait for their results."""
+    def begin_step(self) -> None:
+        """Open the next step."""
         self._publisher.begin(self.step + 1)
         self._stored = 0
         self._calls = {}
-        self._known_calls = known_calls
+        self._known_calls = ()
         self._step_is_open = True
         self._publisher.emit(c.StartStep())
+
+    def reopen_step(self, open_calls: Sequence[str], replay: Sequence[Row]) -> None:
+        """Open a step anew that an earlier attempt stored in part.
+
+        Args:
+            open_calls: Its calls that wait for a result.
+            replay: Its rows that readers must be shown again.
+        """
+        self.begin_step()
+        self._known_calls = open_calls
+        for row in replay:
+            for chunk in row_chunks(row):
+                self._publisher.emit(chunk)
+        self._publisher.flush()
+        self._stored = len(self._publisher.published)
 
     def announce(self, *chunks: c.Chunk) -> None:
         """Publish chunks that no row holds, before the next step."""
@@ -79,10 +97,13 @@ class Recorder:
 
     def status(self, message: str) -> None:
         """Show what is being done right now."""
-        self._publisher.emit(c.DataStatus(data=c.StatusData(message=clean(message)[:200]), transient=True))
+        if not self._is_ending:
+            self._publisher.emit(c.DataStatus(data=c.StatusData(message=clean(message)[:200]), transient=True))
 
     def take(self, event: engine.EngineEvent) -> None:
         """Publish what the model said. Calls that it writes at the same time follow one another."""
+        if self._is_ending:
+            return  # a tool or stream that ignores its cancellation has nothing more to say
         if self._open_call is not None and getattr(event, "index", None) != self._open_call:
             self._waiting.append(event)
             return
@@ -136,8 +157,7 @@ class Recorder:
         rows = self._unstored_rows()
         calls = [call for row in rows for call in row.tool_calls]
         if calls:
-            planned = [(UUID(call["id"]), call["name"], call["arguments"]) for call in calls]
-            await self._write(Write(rows=rows, planned=planned, step=self.step + 1, usage=self._take_usage()))
+            await self._write(Write(rows=rows, step=self.step + 1, usage=self._take_usage()))
             self._stored = len(self._publisher.published)
         return calls
 
@@ -176,15 +196,16 @@ class Recorder:
 
     async def stop(self) -> None:
         """End the turn because a person stopped it; keeps what was written so far."""
-        await self._end("cancelled", [stopped_row(self._last_step)], [c.Abort()])
+        await self._end("cancelled", [stopped_row()], [c.Abort()])
 
     async def fail(self, code: str, sentence: str) -> None:
         """End the turn because it can't go on; keeps what was written so far."""
-        row = error_row(self._last_step, code, sentence)
+        row = error_row(code, sentence)
         await self._end("failed", [row], [c.Error(error_text=f"[code:{code}] {sentence}")], (code, sentence))
 
     async def hand_over(self) -> None:
         """Give the turn back to the queue; another runner goes on after the last stored step."""
+        await self._settle()
         await self._write(Write(handed_over=True))
 
     @property
@@ -195,6 +216,7 @@ class Recorder:
         self, status: str, notes: list[Row], terminal: list[c.Chunk], error: tuple[str, str] = ("", "")
     ) -> None:
         """Store what is open, the notes and the status in one transaction; then publish the end."""
+        await self._settle()
         closing = self._closing_chunks()
         planned = self._publisher.plan(closing)
         rows = [*self._unstored_rows(closing), *notes]
@@ -259,6 +281,13 @@ class Recorder:
         )
         return [c.MessageMetadata(message_metadata=c.MetadataBody(usage=usage))]
 
+    async def _settle(self) -> None:
+        """Let a write that was under way when its task was cancelled come to its end, and let nothing else begin."""
+        self._is_ending = True
+        async with self._writing:
+            return
+
     async def _write(self, write: Write) -> None:
-        self._writes += 1
-        await db_until_done(commit, self._claim, self._writes, self._session_id, write)
+        async with self._writing:
+            self._writes += 1
+            await db_until_done(commit, self._claim, self._writes, self._session_id, write)

@@ -22,9 +22,9 @@ class Write:
     """One transaction of a runner.
 
     Attributes:
-        rows: Rows to append; a tool row ends its call, and is left out when the call has a result already.
-        planned: Calls to store as planned, in order: (id, name, arguments).
-        step: The step that the calls belong to, or that this write finishes when `resume_after` is given.
+        rows: Rows to append; the calls in them are stored as planned. A tool row ends its call, and is left out when
+            the call has a result already.
+        step: The step that the rows belong to, which this write finishes when `resume_after` is given.
         started: A call that is about to run.
         resume_after: The id of the last event of the step that this write finishes.
         usage: Tokens of a model call that ended.
@@ -34,7 +34,6 @@ class Write:
     """
 
     rows: Sequence[Row] = ()
-    planned: Sequence[tuple[UUID, str, str]] = ()
     step: int = 0
     started: UUID | None = None
     resume_after: str = ""
@@ -73,14 +72,20 @@ def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> None:
         raise Replaced
     if not Turn.objects.fenced_write(claim, number, **turn_changes(write)):
         return
-    kept = [row for row in write.rows if row.tool_call_id is None or end_call(row.tool_call_id)]
-    append_messages(session_id, [message_of(row, session_id, claim.run_id) for row in kept])
+    calls = [call for row in write.rows for call in row.tool_calls]
     ToolCall.objects.bulk_create(
         ToolCall(
-            id=call, turn_id=claim.run_id, step=write.step, position=position, name=name[:128], arguments=arguments
+            id=call["id"],
+            turn_id=claim.run_id,
+            step=write.step,
+            position=position,
+            name=call["name"][:128],
+            arguments=call["arguments"],
         )
-        for position, (call, name, arguments) in enumerate(write.planned)
+        for position, call in enumerate(calls)
     )
+    kept = [row for row in write.rows if row.tool_call_id is None or end_call(row.tool_call_id)]
+    append_messages(session_id, [message_of(row, session_id, claim.run_id) for row in kept])
     if write.started is not None:
         calls = ToolCall.objects.filter(pk=write.started).exclude(state=ToolCall.State.DONE)
         calls.update(state=ToolCall.State.STARTED, started_at=Now())

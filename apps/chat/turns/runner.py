@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from apps.chat.tools.base import ToolContext
 from apps.chat.tools.registry import ToolRegistry, render_result
 from apps.chat.turns.history import openai_messages, system_prompt
 from apps.chat.turns.recorder import INTERRUPTED, Recorder, clean
+from apps.chat.turns.recovery import TakeUp
 from apps.chat.turns.route import Route
 from apps.chat.turns.state import StoredCall, TurnState, conversation
 from apps.engines import base as engine
@@ -57,6 +58,7 @@ class TurnRunner:
     tools: ToolRegistry
     recorder: Recorder
     signals: Signals
+    take_up: TakeUp
 
     async def run(self) -> bool:
         """Work until the turn has ended; returns False when it went back to the queue instead.
@@ -91,22 +93,28 @@ class TurnRunner:
 
     async def answer(self) -> None:
         """Loop over steps until the model calls no more tools."""
-        calls = self.turn.open_calls
-        if calls:
-            self.recorder.begin_step([str(call.id) for call in calls])
-        for _ in range(settings.CHAT_MAX_TOOL_ROUNDS + 1):
-            if not calls:
-                calls = await self.ask_model()
+        if self.turn.open_rows:
+            self.recorder.reopen_step([str(call.id) for call in self.turn.open_calls], self.take_up.replay)
+            await self.run_round(self.turn.open_calls)
+        while self.recorder.step < settings.CHAT_MAX_TOOL_ROUNDS:
+            calls = await self.ask_model()
             if not calls:
                 await self.close_silence()
                 return
-            for call in calls:
-                await self.run_call(call)
-            await self.recorder.finish_step()
-            calls = []
-            if self.signals.hand_over.is_set():
-                raise HandOver
+            await self.run_round(calls)
         await self.say(ROUNDS_USED_UP.format(rounds=settings.CHAT_MAX_TOOL_ROUNDS))
+
+    async def run_round(self, calls: Sequence[StoredCall]) -> None:
+        """Run a step's calls and finish it.
+
+        Raises:
+            HandOver: When the process is stopping: the end of a step is a good moment to give the turn back.
+        """
+        for call in calls:
+            await self.run_call(call)
+        await self.recorder.finish_step()
+        if self.signals.hand_over.is_set():
+            raise HandOver
 
     async def ask_model(self) -> list[StoredCall]:
         """Make one model call; returns the tool calls it asked for, stored as planned."""

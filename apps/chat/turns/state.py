@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from apps.chat.models import Message, ToolCall, Turn
+from apps.chat.queries import folded
+from apps.chat.stream.fold import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class TurnState:
     Attributes:
         step: The last step that is stored whole.
         resume_after: The id of its last event; empty before the first.
-        open_calls: Calls of the next step that are stored and wait for a result.
-        stored_blocks: Row and call ids of that next step, for readers who saw them.
+        open_rows: Rows of the next step, whose model call ended, but not all that follows it.
+        open_calls: Calls of that step that wait for a result.
         text_since_tools: Whether visible text is stored after the last tool result.
         lost_leases: How many runners of this turn died.
         was_stopped: Whether a person asked it to stop.
@@ -41,8 +43,8 @@ class TurnState:
     is_dry_run: bool
     step: int
     resume_after: str
+    open_rows: list[Row]
     open_calls: list[StoredCall]
-    stored_blocks: list[str]
     text_since_tools: bool
     lost_leases: int
     was_stopped: bool
@@ -54,9 +56,7 @@ def load(turn_id: UUID) -> TurnState | None:
     if turn is None:
         return None
     rows = list(Message.objects.filter(turn=turn).exclude(role=Message.Role.USER).order_by("sequence"))
-    calls = list(ToolCall.objects.filter(turn=turn).order_by("step", "position"))
-    open_step = turn.step + 1
-    blocks = [str(row.pk) for row in rows if row.step == open_step and row.role != Message.Role.TOOL]
+    calls = ToolCall.objects.filter(turn=turn, step=turn.step + 1).exclude(state=ToolCall.State.DONE)
     return TurnState(
         id=turn.pk,
         session_id=turn.session_id,
@@ -66,12 +66,10 @@ def load(turn_id: UUID) -> TurnState | None:
         is_dry_run=turn.session.is_dry_run,
         step=turn.step,
         resume_after=turn.resume_after,
+        open_rows=[folded(row) for row in rows if row.step > turn.step],
         open_calls=[
-            StoredCall(call.pk, call.name, call.arguments, call.state == ToolCall.State.STARTED)
-            for call in calls
-            if call.step == open_step and call.state != ToolCall.State.DONE
+            StoredCall(call.pk, call.name, call.arguments, call.state == ToolCall.State.STARTED) for call in calls
         ],
-        stored_blocks=[*blocks, *(str(call.pk) for call in calls if call.step == open_step)],
         text_since_tools=ends_with_text(rows),
         lost_leases=turn.lost_leases,
         was_stopped=turn.cancel_requested_at is not None,

@@ -48,7 +48,7 @@ def cancel_turn(*, session: Session) -> StopAnswer:
         return StopAnswer(reason=NO_ACTIVE_TURN)
     waiting = Turn.objects.filter(pk=turn.pk, status=Turn.QUEUED, attempt=0)
     if waiting.update(status=Turn.Status.CANCELLED, cancel_requested_at=Now(), ended_at=Now()):
-        append_messages(session.pk, [message_of(stopped_row(0), session.pk, turn.pk)])
+        append_messages(session.pk, [message_of(stopped_row(), session.pk, turn.pk)])
         transaction.on_commit(partial(end_empty_log, turn.pk))
         transaction.on_commit(partial(tell_end, session, turn.pk))
         return StopAnswer()

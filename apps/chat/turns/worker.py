@@ -13,11 +13,11 @@ from django.conf import settings
 from apps.chat import announce
 from apps.chat.models import Turn
 from apps.chat.stream import chunks as c
-from apps.chat.stream.fold import Row
 from apps.chat.stream.publisher import Publisher, log_key
 from apps.chat.tools.registry import ToolRegistry, default_registry
 from apps.chat.turns import recovery
 from apps.chat.turns.recorder import Recorder
+from apps.chat.turns.recovery import TakeUp
 from apps.chat.turns.route import Router
 from apps.chat.turns.runner import TurnRunner
 from apps.chat.turns.state import TurnState, load
@@ -95,14 +95,14 @@ class TurnKind:
         """Make one attempt; returns whether the turn has ended."""
         publisher = Publisher(writer, attempt=claim.attempt, window_seconds=settings.CHAT_DELTA_WINDOW_SECONDS)
         recorder = Recorder(claim, turn, publisher, writer)
-        left_rows = await self._take_up(turn, claim, recorder, publisher)
+        found = await self._take_up(turn, claim, recorder, publisher)
         if not (turn.was_stopped or turn.lost_leases > recovery.MOST_LOST_LEASES):
             route = self.router.route(turn.mode, turn.tier)
-            return await TurnRunner(turn, route, self.tools, recorder, signals).run()
+            return await TurnRunner(turn, route, self.tools, recorder, signals, found).run()
         # Nobody goes on with this turn: what only the log holds of it is kept, and it ends.
-        if left_rows or turn.open_calls:
-            recorder.begin_step([str(call.id) for call in turn.open_calls])
-            for row in left_rows:
+        if turn.open_rows or found.unstored:
+            recorder.reopen_step([str(call.id) for call in turn.open_calls], found.replay)
+            for row in found.unstored:
                 recorder.take_row(row)
         if turn.was_stopped:
             await recorder.stop()
@@ -110,26 +110,26 @@ class TurnKind:
             await recorder.fail(GIVEN_UP, GIVEN_UP_SENTENCE)
         return True
 
-    async def _take_up(self, turn: TurnState, claim: Claim, recorder: Recorder, publisher: Publisher) -> list[Row]:
-        """Bring the log to where the rows are; returns text and reasoning that only the log holds."""
+    async def _take_up(self, turn: TurnState, claim: Claim, recorder: Recorder, publisher: Publisher) -> TakeUp:
+        """Bring the log, and those who read it, to where the rows are."""
         if claim.attempt == 1:
             recorder.announce(c.Start(message_id=str(turn.id)))
             recorder.status("Message received")
-            return []
+            return TakeUp()
         place = recovery.resume_id(turn)
         try:
             entries = await eventlog.read_all_after(self.redis, log_key(turn.id), place)
             newest = entries[-1].id if entries else await eventlog.last_id(self.redis, log_key(turn.id))
         except RedisError:
             entries, newest = [], BEGINNING
-        tail = recovery.tail_folder(turn, entries)
         recorder.announce()
         if newest < place:
             publisher.demand_reload(place)
         elif newest == BEGINNING:
             recorder.announce(c.Start(message_id=str(turn.id)))
-        recorder.announce(*recovery.rewind_chunks(turn, tail))
-        return recovery.unstored_rows(turn, tail)
+        found = recovery.take_up(turn, entries)
+        recorder.announce(*found.chunks)
+        return found
 
 
 class TurnProcess:
