@@ -49,7 +49,7 @@ class EventId(NamedTuple):
             ValueError: When it isn't one.
         """
         major, dash, number = text.partition("-")
-        if not (dash and major.isdecimal() and number.isdecimal() and len(text) <= 40):
+        if not (dash and text.isascii() and major.isdecimal() and number.isdecimal() and len(text) <= 40):
             raise ValueError("an event id is two whole numbers with a dash between them")
         return cls(int(major), int(number))
 

@@ -19,6 +19,6 @@ ACCOUNT_RATE_LIMITS = False
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, because several threads and processes share it, as in the product.
     DATABASES["default"]["TEST"] = {
-        "NAME": str(VAR_DIR / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.sqlite3")
+        "NAME": str(VAR_DIR / f"test-{os.getpid()}.sqlite3")  # several runs at once keep out of each other's way
     }
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"

@@ -1,0 +1,49 @@
+"""Tools that keep a turn waiting, for tests of stopping: loaded through CHAT_TOOL_MODULES."""
+
+from __future__ import annotations
+
+import asyncio
+
+from apps.chat.tools.base import Tool, ToolArguments, ToolContext, ToolResult
+
+
+class Seconds(ToolArguments):
+    seconds: float = 60
+
+
+class Sleep(Tool):
+    name = "sleep"
+    description = "Sleeps."
+    arguments = Seconds
+
+    async def run(self, arguments: Seconds, context: ToolContext) -> ToolResult:
+        await asyncio.sleep(arguments.seconds)
+        return ToolResult(type="slept", message="Slept.")
+
+
+class Flood(Tool):
+    name = "flood"
+    description = "Reports progress as fast as it can, for ever."
+    arguments = ToolArguments
+
+    async def run(self, arguments: ToolArguments, context: ToolContext) -> ToolResult:
+        while True:
+            await context.progress("working " * 20)
+
+
+class Deaf(Tool):
+    name = "deaf"
+    description = "Ignores its cancellation for a while."
+    arguments = Seconds
+
+    async def run(self, arguments: Seconds, context: ToolContext) -> ToolResult:
+        ends = asyncio.get_running_loop().time() + min(arguments.seconds, 5)
+        while (left := ends - asyncio.get_running_loop().time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                await context.progress("not now")
+        return ToolResult(type="slept", message="Slept.")
+
+
+TOOLS = [Sleep(), Flood(), Deaf()]
