@@ -1,0 +1,145 @@
+// The box one writes in.
+
+import { h, icon, memory } from "./dom.js";
+
+const LIMIT = 64000;
+const WARN_AT = 60000;
+const SAVE_AFTER_MS = 300;
+
+/** Dispatches `send` (detail: {text, clientId}) and `stop`. */
+export class Composer extends EventTarget {
+  constructor(form) {
+    super();
+    this.form = form;
+    this.box = form.querySelector("textarea");
+    this.sendButton = form.querySelector("#send");
+    this.stopButton = form.querySelector("#stop");
+    this.notice = document.getElementById("composer-notice");
+    this.count = document.getElementById("composer-count");
+    this.sessionId = null;
+    this.isBusy = false;
+    this.unconfirmed = null; // {text, clientId} of a message whose fate is unknown
+    this.box.addEventListener("input", () => this.changed());
+    this.box.addEventListener("keydown", (event) => {
+      const plain = !event.shiftKey && !event.altKey && !event.isComposing && event.keyCode !== 229;
+      if (event.key === "Enter" && plain) {
+        event.preventDefault();
+        this.submit();
+      }
+    });
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.stopButton.addEventListener("click", () => this.dispatchEvent(new Event("stop")));
+    form.addEventListener("click", (event) => {
+      if (event.target === form || event.target.classList.contains("composer-bar")) this.focus();
+    });
+    window.addEventListener("pagehide", () => this.save());
+    new ResizeObserver(([entry]) => {
+      if (entry.contentRect.width === this.width) return;
+      this.width = entry.contentRect.width;
+      this.resize();
+    }).observe(this.box);
+  }
+
+  get text() {
+    return this.box.value;
+  }
+
+  draftKey(sessionId = this.sessionId) {
+    return `fd:draft:${sessionId ?? "new"}`;
+  }
+
+  /** Turn to another chat: this one's draft is kept, the other's shown. */
+  turnTo(sessionId, { keepText = false } = {}) {
+    if (!keepText) this.save();
+    this.sessionId = sessionId;
+    if (keepText) return;
+    this.box.value = memory.get(this.draftKey()) ?? "";
+    this.say("");
+    this.changed({ typed: false });
+  }
+
+  save() {
+    clearTimeout(this.saveTimer);
+    memory.set(this.draftKey(), this.box.value);
+  }
+
+  changed({ typed = true } = {}) {
+    this.resize();
+    const { length } = this.text.trim();
+    this.sendButton.disabled = length === 0 || length > LIMIT;
+    this.count.hidden = length < WARN_AT;
+    this.count.textContent = length > LIMIT
+      ? `${(length - LIMIT).toLocaleString()} characters too many (the limit is ${LIMIT.toLocaleString()}).`
+      : `${(LIMIT - length).toLocaleString()} characters left`;
+    this.count.classList.toggle("is-error", length > LIMIT);
+    if (typed) {
+      this.say("");
+      clearTimeout(this.saveTimer);
+      this.saveTimer = setTimeout(() => this.save(), SAVE_AFTER_MS);
+    }
+  }
+
+  resize() {
+    this.box.style.height = "auto";
+    this.box.style.height = `${this.box.scrollHeight}px`;
+  }
+
+  submit() {
+    const text = this.text.trim();
+    if (!text || text.length > LIMIT) return;
+    if (this.isBusy) {
+      this.say("The copilot is still answering. Wait for it, or stop it; your text stays here.", "note");
+      return;
+    }
+    const clientId = this.unconfirmed?.text === text ? this.unconfirmed.clientId : undefined;
+    this.unconfirmed = null;
+    this.set("");
+    this.dispatchEvent(new CustomEvent("send", { detail: { text, clientId } }));
+  }
+
+  set(text) {
+    this.box.value = text;
+    this.say("");
+    this.changed({ typed: false });
+    this.save();
+  }
+
+  /** Put back what wasn't sent, before whatever was typed since. */
+  giveBack(text, clientId, reason) {
+    this.set(this.text.trim() ? `${text}\n\n${this.text}` : text);
+    this.unconfirmed = clientId ? { text, clientId } : null;
+    this.say(reason, "error");
+    this.focus();
+  }
+
+  say(text, kind = "error") {
+    this.notice.hidden = !text;
+    this.notice.className = `composer-notice is-${kind}`;
+    if (text) this.notice.replaceChildren(icon(kind === "error" ? "alert" : "info"), h("span", {}, text));
+    else this.notice.replaceChildren();
+  }
+
+  /** Show stop or send. */
+  setBusy({ isBusy, canStop, isStopping }) {
+    if (this.isBusy && !isBusy && this.notice.classList.contains("is-note")) this.say("");
+    const hadFocus = document.activeElement === this.stopButton;
+    this.isBusy = isBusy;
+    this.stopButton.hidden = !canStop;
+    this.sendButton.hidden = canStop;
+    this.stopButton.setAttribute("aria-disabled", String(isStopping));
+    this.stopButton.classList.toggle("is-waiting", isStopping);
+    const label = isStopping ? "Stopping…" : "Stop answering";
+    if (this.stopButton.getAttribute("aria-label") !== label) {
+      this.stopButton.setAttribute("aria-label", label);
+      this.stopButton.title = label;
+    }
+    if (hadFocus && !canStop) this.focus();
+  }
+
+  focus() {
+    this.box.focus();
+  }
+}
