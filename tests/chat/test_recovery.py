@@ -1,0 +1,271 @@
+"""What readers and rows look like after logs were trimmed, emptied or holed, and after runners were replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apps.chat import announce, queries
+from apps.chat.models import Session, Turn
+from apps.chat.stream.follow import StreamExpired, follow_turn
+from apps.chat.stream.publisher import TERMINAL_MAJOR, log_key
+from apps.chat.tools.registry import ToolRegistry
+from apps.chat.turns import worker as worker_module
+from apps.chat.turns.start import start_turn
+from apps.chat.turns.worker import TurnKind
+from apps.engines import base as engine
+from apps.runtime import eventlog
+from apps.runtime.db import db
+from apps.runtime.eventlog import BEGINNING, EventId, EventLogWriter
+from apps.runtime.hub import Hub
+from apps.runtime.worker import RunWorker, Signals
+from tests.chat.test_order import FakeRouter, ScriptedEngine, Step, watch
+
+
+@pytest.fixture
+def session(transactional_db, owner) -> Session:
+    return Session.objects.create(user=owner.user)
+
+
+@pytest.fixture
+async def hub():
+    made = Hub(announce.CONTROL_KEY)
+    made.start()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def kind():
+    made = TurnKind()
+    made.tools = ToolRegistry()
+    made.tools.register(Step("step", idempotent=False))
+    yield made
+    await made.redis.aclose()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr("apps.chat.stream.follow.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("apps.chat.stream.follow.GAP_SECONDS", 0.02)
+    monkeypatch.setattr(worker_module, "FLUSH_SECONDS", 1.0)
+
+
+def script(kind: TurnKind, steps: list[list[Any]]) -> ScriptedEngine:
+    scripted = ScriptedEngine(steps)
+    kind.router = FakeRouter(scripted)
+    return scripted
+
+
+async def start(session: Session) -> Turn:
+    started = await db(start_turn, session=session, message="go")
+    return await db(Turn.objects.get, pk=started.turn_id)
+
+
+async def run(kind: TurnKind, turn: Turn, signals: Signals | None = None) -> None:
+    claim = await db(kind.claim, turn.pk, "test")
+    assert claim is not None
+    await kind.run(claim, signals or Signals())
+
+
+def words(count: int) -> list[Any]:
+    return [engine.TextDelta(f"w{number} ") for number in range(count)]
+
+
+async def test_an_answer_of_ten_thousand_chunks_is_trimmed_and_readers_at_any_point_end_right(
+    hub, kind, session, settings
+):
+    settings.CHAT_DELTA_WINDOW_SECONDS = 0.000_001  # one chunk for every word or two
+    script(kind, [[*words(12_000), ("step", "a")], [*words(8_000), ("step", "b")], words(2_000)])
+    turn = await start(session)
+    live = asyncio.create_task(watch(hub, turn.pk))
+    await run(kind, turn)
+
+    async with asyncio.timeout(30):
+        shown = await live
+        rows = await db(queries.answer_rows, turn.pk)
+        first = await eventlog.read_after(kind.redis, log_key(turn.pk), BEGINNING, 1)
+        assert len(shown.chunks) > 10_000
+        assert first[0].id.major > 1001, "what is stored was trimmed"
+        assert shown.rows == rows
+        assert shown.reloads == 0
+        places = [BEGINNING, *shown.ids[:: max(1, len(shown.ids) // 12)], EventId(0, 3)]
+        for place in places:
+            late = await watch(hub, turn.pk, place)
+            told = late.rows if late.reloads or place.major == 0 else None
+            if told is not None and place != EventId(0, 3):
+                assert told == rows, place
+    assert (await watch(hub, turn.pk)).rows == rows
+
+
+async def test_a_reader_in_a_trimmed_step_is_told_to_load_the_rows(hub, kind, session, monkeypatch):
+    monkeypatch.setattr(eventlog, "MOST_ENTRIES", 5)
+    script(kind, [[*words(30), ("step", "a")], [*words(30), ("step", "b")], words(3)])
+    turn = await start(session)
+    await run(kind, turn)
+
+    with pytest.raises(StreamExpired):
+        async with aclosing(follow_turn(hub, turn.pk, EventId(1001, 3))) as events:
+            async for _ in events:
+                pass
+
+
+async def test_an_emptied_redis_in_mid_turn_loses_nothing(hub, kind, session):
+    scripted = script(kind, [[*words(5), ("step", "a")], words(20)])
+    turn = await start(session)
+    live = asyncio.create_task(watch(hub, turn.pk))
+    real = scripted.step
+
+    async def step(request):
+        count = 0
+        async for event in real(request):
+            count += 1
+            if count == 8:
+                await asyncio.sleep(0.1)
+                await kind.redis.flushdb()
+            yield event
+
+    scripted.step = step
+    await run(kind, turn)
+
+    async with asyncio.timeout(10):
+        rows = await db(queries.answer_rows, turn.pk)
+        assert (await live).rows == rows
+        assert (await watch(hub, turn.pk)).rows == rows
+
+
+async def test_a_hole_sends_readers_to_the_rows_and_never_back_again(hub, kind, session, monkeypatch):
+    script(kind, [[*words(5), ("step", "a")], words(40), []])
+    turn = await start(session)
+    live = asyncio.create_task(watch(hub, turn.pk))
+    real = EventLogWriter.append
+
+    def leaky(self, entry):
+        if entry.id.major == 1002 and 5 <= entry.id.number <= 8:
+            return False
+        return real(self, entry)
+
+    monkeypatch.setattr(EventLogWriter, "append", leaky)
+    await run(kind, turn)
+
+    async with asyncio.timeout(10):
+        rows = await db(queries.answer_rows, turn.pk)
+        shown = await live
+    assert shown.rows == rows
+    assert shown.reloads <= 2
+
+
+async def test_an_end_that_never_came_is_noticed(hub, kind, session, monkeypatch):
+    script(kind, [words(5)])
+    turn = await start(session)
+    live = asyncio.create_task(watch(hub, turn.pk))
+    real = EventLogWriter.append
+    monkeypatch.setattr(
+        EventLogWriter, "append", lambda self, entry: entry.id.major != TERMINAL_MAJOR and real(self, entry)
+    )
+    await run(kind, turn)
+
+    async with asyncio.timeout(5):
+        shown = await live
+    assert shown.rows == await db(queries.answer_rows, turn.pk)
+
+
+async def test_a_stopping_worker_hands_its_turn_over_at_the_step_s_end(hub, kind, session):
+    scripted = script(kind, [[*words(3), ("step", "a")], words(3)])
+    turn = await start(session)
+    live = asyncio.create_task(watch(hub, turn.pk))
+    signals = Signals()
+    signals.hand_over.set()
+
+    await run(kind, turn, signals)
+    await db(turn.refresh_from_db)
+    assert (turn.status, turn.step, turn.lost_leases) == (Turn.QUEUED, 1, 0)
+
+    await run(kind, turn)
+    await db(turn.refresh_from_db)
+    assert (turn.status, turn.attempt, turn.lost_leases) == ("completed", 2, 0)
+    async with asyncio.timeout(5):
+        assert (await live).rows == await db(queries.answer_rows, turn.pk)
+    assert scripted.steps
+
+
+async def test_a_worker_that_may_not_wait_hands_over_in_mid_step(hub, kind, session):
+    scripted = script(kind, [[*words(3)]])
+    turn = await start(session)
+    live = asyncio.create_task(watch(hub, turn.pk))
+    hang = asyncio.Event()
+    real = scripted.step
+
+    async def step(request):
+        async for event in real(request):
+            yield event
+            await hang.wait()
+
+    scripted.step = step
+    worker = RunWorker(kind, concurrency=2)
+    worker.start()
+    await worker.offer(turn.pk)
+    await asyncio.sleep(0.3)
+    await worker.shut_down(0.05)
+    await db(turn.refresh_from_db)
+    assert (turn.status, turn.attempt) == (Turn.QUEUED, 1)
+
+    scripted.step = real
+    await run(kind, turn)
+    async with asyncio.timeout(5):
+        assert (await live).rows == await db(queries.answer_rows, turn.pk)
+    await db(turn.refresh_from_db)
+    assert (turn.status, turn.lost_leases) == ("completed", 0)
+
+
+async def test_a_turn_whose_runners_keep_dying_is_given_up_with_a_sentence(hub, kind, session):
+    script(kind, [words(3)])
+    turn = await start(session)
+    for _ in range(4):
+        assert await db(kind.claim, turn.pk, "dies") is not None
+        await db(Turn.objects.update, lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+    await run(kind, turn)
+
+    await db(turn.refresh_from_db)
+    assert (turn.status, turn.error_code) == ("failed", "lost_runners")
+    async with asyncio.timeout(5):
+        shown = await watch(hub, turn.pk)
+    assert shown.rows == await db(queries.answer_rows, turn.pk)
+
+
+async def test_a_stop_that_no_runner_hears_is_carried_out_by_the_next_one(hub, kind, session):
+    script(kind, [words(3)])
+    turn = await start(session)
+    assert await db(kind.claim, turn.pk, "dies") is not None
+    await db(
+        Turn.objects.update,
+        lease_expires_at=timezone.now() - timedelta(seconds=1),
+        cancel_requested_at=timezone.now(),
+    )
+
+    await run(kind, turn)
+
+    await db(turn.refresh_from_db)
+    assert turn.status == "cancelled"
+    async with asyncio.timeout(5):
+        assert [row.kind for row in (await watch(hub, turn.pk)).rows] == ["stopped"]
+
+
+async def test_a_queued_turn_without_a_wake_up_is_run_by_the_sweep(kind, session, monkeypatch):
+    monkeypatch.setattr(announce, "wake_worker", lambda turn_id: None)
+    script(kind, [words(3)])
+    kind.sweep_seconds = 0.05
+    turn = await start(session)
+    await db(Turn.objects.update, queued_at=timezone.now() - timedelta(seconds=6))
+    worker = RunWorker(kind, concurrency=2)
+    worker.start()
+    async with asyncio.timeout(10):
+        while (await db(Turn.objects.get, pk=turn.pk)).status != "completed":
+            await asyncio.sleep(0.02)
+    await worker.shut_down(1)
