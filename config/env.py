@@ -6,6 +6,7 @@ a file that holds the value, which is how container platforms hand secrets over.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,9 @@ VARIABLES: dict[str, Variable] = {
     "CSRF_TRUSTED_ORIGINS": Variable(
         names, "", "Origins (https://…) that may send forms and open sockets besides our own."
     ),
+    "VAR_DIR": Variable(
+        str, "", "Folder of a local installation's database, keys and state; empty = var/ in the checkout."
+    ),
     "DEBUG": Variable(boolean, "false", "Django's debug pages; never in production."),
     "DATABASE_URL": Variable(DATABASE, "", "PostgreSQL or SQLite; empty = SQLite in var/."),
     "DATABASE_POOL_SIZE": Variable(positive_integer, "20", "PostgreSQL connections a process holds at most."),
@@ -161,3 +165,20 @@ def require(name: str) -> Any:
     if not value:
         raise ImproperlyConfigured(f"{name} is required: {VARIABLES[name].meaning}")
     return value
+
+
+def refuse_local_host(name: str, address: str) -> None:
+    """Refuse a URL that leads to this machine or its network, as far as its text tells.
+
+    Raises:
+        ImproperlyConfigured: When it does; the message is one line that names the variable.
+    """
+    host = urlsplit(address).hostname or ""
+    try:
+        is_local = bool(host) and not ipaddress.ip_address(host).is_global
+    except ValueError:
+        is_local = host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+    if is_local:
+        raise ImproperlyConfigured(
+            f"{name} points at this machine or network; allow it with CHAT_ALLOW_LOCAL_MODEL_HOSTS=true."
+        )

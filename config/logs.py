@@ -8,11 +8,19 @@ from typing import Any
 
 import structlog
 
+
+def _without_colours(logger: object, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Drop the copy of each line that uvicorn adds for terminals."""
+    event.pop("color_message", None)
+    return event
+
+
 SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.stdlib.ExtraAdder(),
+    _without_colours,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]

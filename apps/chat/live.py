@@ -17,6 +17,7 @@ from apps.chat.stream.follow import Event, StreamExpired, follow_turn
 from apps.runtime.db import db
 from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.hub import ControlFields, Hub
+from apps.runtime.loop import end_tasks
 
 logger = structlog.get_logger(__name__)
 
@@ -99,10 +100,7 @@ class Live:
 
     async def aclose(self) -> None:
         """Stop reading."""
-        tasks = [*self._tellers, *([self._checker] if self._checker else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self._tellers, self._checker)
         await self.hub.aclose()
 
     def drop_feed(self, feed: SessionFeed) -> None:

@@ -19,6 +19,7 @@ import redis
 import redis.asyncio
 import structlog
 
+from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError
 
 logger = structlog.get_logger(__name__)
@@ -143,8 +144,11 @@ class EventLogWriter:
         self._may_create = True
         self._expire_at = 0.0
         self._failures = 0
-        self._entries = 0
+        self._entries = 0  # what the log holds, and what of it is of the newest major
         self._bytes = 0
+        self._newest_major = 0
+        self._newest_entries = 0
+        self._newest_bytes = 0
         self._wake = asyncio.Event()
         self._all_sent = asyncio.Event()
         self._all_sent.set()
@@ -162,11 +166,19 @@ class EventLogWriter:
             return False
         self._unsent.append(entry)
         self._unsent_bytes += size
-        self._entries += 1
-        self._bytes += size
+        self._measure(entry.id.major, size)
         self._all_sent.clear()
         self._wake.set()
         return True
+
+    def _measure(self, major: int, size: int) -> None:
+        """Count an entry, in all and of its major."""
+        if major != self._newest_major:
+            self._newest_major, self._newest_entries, self._newest_bytes = major, 0, 0
+        self._newest_entries += 1
+        self._newest_bytes += size
+        self._entries += 1
+        self._bytes += size
 
     def forget(self, up_to: EventId) -> None:
         """Stop keeping entries that a commit made replaceable by rows."""
@@ -185,7 +197,7 @@ class EventLogWriter:
         except RedisError as error:
             self._note_failure(error)
         else:
-            self._entries = self._bytes = 0
+            self._entries, self._bytes = self._newest_entries, self._newest_bytes
 
     async def flush(self, timeout_seconds: float) -> bool:
         """Wait until everything is sent; False when it wasn't in time."""
@@ -198,8 +210,7 @@ class EventLogWriter:
 
     async def aclose(self) -> None:
         """Stop sending; what is unsent is given up."""
-        self._sender.cancel()
-        await asyncio.gather(self._sender, return_exceptions=True)
+        await end_tasks(self._sender)
 
     async def _send_for_ever(self) -> None:
         pause = FIRST_PAUSE_SECONDS

@@ -19,6 +19,7 @@ import structlog
 
 from apps.runtime import eventlog
 from apps.runtime.eventlog import BEGINNING, Entry, EventId
+from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError, async_client
 
 logger = structlog.get_logger(__name__)
@@ -141,10 +142,7 @@ class Hub:
 
     async def aclose(self) -> None:
         """Stop reading and close the connections."""
-        for task in (self._reader, self._waker):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(self._reader, self._waker)
         await self._client.aclose()
 
     @property

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_SECONDS = 0.2
+
 
 class LoopThread:
     """An event loop that runs in its own thread until it is stopped."""
@@ -44,10 +46,22 @@ class LoopThread:
         self.loop.close()
 
 
+async def end_tasks(*tasks: asyncio.Future[Any] | None) -> None:
+    """Cancel tasks and wait until they have ended, whatever their end.
+
+    They are cancelled again and again: a Redis client that is just connecting swallows a cancellation.
+    """
+    current = asyncio.current_task()
+    while left := {task for task in tasks if task is not None and task is not current and not task.done()}:
+        for waiting in left:
+            waiting.cancel()
+        await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+    for task in tasks:
+        if task is not None and task.done() and not task.cancelled():
+            task.exception()  # looked at, so that asyncio doesn't complain about it
+
+
 async def _cancel_the_rest() -> None:
     current = asyncio.current_task()
-    tasks = [task for task in asyncio.all_tasks() if task is not current]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end_tasks(*(task for task in asyncio.all_tasks() if task is not current))
     await asyncio.get_running_loop().shutdown_asyncgens()

@@ -8,6 +8,8 @@ from contextlib import aclosing
 
 from django.http import StreamingHttpResponse
 
+from apps.runtime.loop import end_tasks
+
 KEEP_ALIVE_SECONDS = 10.0
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -48,6 +50,4 @@ async def _alive(frames: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
                 yield item
             yield DONE
         finally:
-            if pending is not None:
-                pending.cancel()
-                await asyncio.gather(pending, return_exceptions=True)
+            await end_tasks(pending)

@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError
 
 from apps.runtime.db import db
 from apps.runtime.leases import Claim, Replaced, runner_name
+from apps.runtime.loop import end_tasks
 
 logger = structlog.get_logger(__name__)
 
@@ -106,9 +107,7 @@ class RunWorker:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=LAST_WRITE_SECONDS)
-        for chore in self._chores:
-            chore.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
+        await end_tasks(*self._chores)
 
     async def _take(self, run_id: UUID) -> None:
         """Claim a run and start it; the caller's slot is used or given back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import environ
@@ -10,7 +11,7 @@ from csp.constants import NONE, SELF
 from config.env import BASE_DIR, read
 from config.logs import logging_config
 
-VAR_DIR = BASE_DIR / "var"
+VAR_DIR = Path(read("VAR_DIR") or BASE_DIR / "var").resolve()
 
 SECRET_KEY = read("SECRET_KEY")
 DEBUG = read("DEBUG")
@@ -64,6 +65,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "config.pages.facts",
             ]
         },
     }
@@ -197,7 +199,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["apps.runtime.rest.BoundedJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.runtime.rest.PatientThrottle"],
     "DEFAULT_THROTTLE_RATES": {"user": "1200/min"},
     "EXCEPTION_HANDLER": "config.api.exception_handler",
     "NUM_PROXIES": TRUSTED_PROXIES,
@@ -212,6 +214,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "apps.chat.schema.add_stream_endpoint",
+        "apps.chat.schema.add_refusals",
     ],
 }
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from config.env import require
+from config.env import refuse_local_host, require
 from config.settings.base import *  # noqa: F403
-from config.settings.base import TRUSTED_PROXIES
+from config.settings.base import (
+    ANTHROPIC_BASE_URL,
+    CHAT_ALLOW_LOCAL_MODEL_HOSTS,
+    OPENAI_BASE_URL,
+    TRUSTED_PROXIES,
+)
 
+if not CHAT_ALLOW_LOCAL_MODEL_HOSTS:
+    for _name, _url in (("OPENAI_BASE_URL", OPENAI_BASE_URL), ("ANTHROPIC_BASE_URL", ANTHROPIC_BASE_URL)):
+        refuse_local_host(_name, _url)
 for _name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"):
     require(_name)
 
@@ -21,5 +29,5 @@ if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "config.storage.StaticFilesStorage"},
 }

@@ -109,10 +109,9 @@ async def test_a_reader_in_a_trimmed_step_is_told_to_load_the_rows(hub, kind, se
     turn = await start(session)
     await run(kind, turn)
 
-    with pytest.raises(StreamExpired):
-        async with aclosing(follow_turn(hub, turn.pk, EventId(1001, 3))) as events:
-            async for _ in events:
-                pass
+    async with aclosing(follow_turn(hub, turn.pk, EventId(1001, 3))) as events:
+        with pytest.raises(StreamExpired):
+            await anext(events)
 
 
 async def test_an_emptied_redis_in_mid_turn_loses_nothing(hub, kind, session):
@@ -176,7 +175,7 @@ async def test_an_end_that_never_came_is_noticed(hub, kind, session, monkeypatch
 
 
 async def test_a_stopping_worker_hands_its_turn_over_at_the_step_s_end(hub, kind, session):
-    scripted = script(kind, [[*words(3), ("step", "a")], words(3)])
+    script(kind, [[*words(3), ("step", "a")], words(3)])
     turn = await start(session)
     live = asyncio.create_task(watch(hub, turn.pk))
     signals = Signals()
@@ -191,7 +190,6 @@ async def test_a_stopping_worker_hands_its_turn_over_at_the_step_s_end(hub, kind
     assert (turn.status, turn.attempt, turn.lost_leases) == ("completed", 2, 0)
     async with asyncio.timeout(5):
         assert (await live).rows == await db(queries.answer_rows, turn.pk)
-    assert scripted.steps
 
 
 async def test_a_worker_that_may_not_wait_hands_over_in_mid_step(hub, kind, session):

@@ -1,4 +1,4 @@
-"""A process that claims turns as fast as it can: `python -m tests.turns.claimer <runner> <ids file>` prints what it got.
+"""A process that claims turns as fast as it can: `python -m tests.turns.claimer claim <runner> <ids file>`.
 
 With `freeze` it claims one turn, says so, is frozen by the test, and when it wakes up tries every write of a runner.
 """
@@ -26,7 +26,7 @@ from apps.runtime.leases import Replaced  # noqa: E402
 
 
 def claim_all(runner: str, ids: list[UUID]) -> None:
-    random.Random(runner).shuffle(ids)  # noqa: S311
+    random.Random(runner).shuffle(ids)
     for turn_id in ids:
         claim = Turn.objects.claim(turn_id, runner=runner, lease_seconds=60)
         if claim is not None:

@@ -87,8 +87,8 @@ def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> None:
     kept = [row for row in write.rows if row.tool_call_id is None or end_call(row.tool_call_id)]
     append_messages(session_id, [message_of(row, session_id, claim.run_id) for row in kept])
     if write.started is not None:
-        calls = ToolCall.objects.filter(pk=write.started).exclude(state=ToolCall.State.DONE)
-        calls.update(state=ToolCall.State.STARTED, started_at=Now())
+        begun = ToolCall.objects.filter(pk=write.started).exclude(state=ToolCall.State.DONE)
+        begun.update(state=ToolCall.State.STARTED, started_at=Now())
     if write.ended:
         used = Turn.objects.values("prompt_tokens", "completion_tokens").get(pk=claim.run_id)
         Session.objects.filter(pk=session_id).update(

@@ -25,6 +25,7 @@ from apps.runtime import eventlog
 from apps.runtime.db import db_until_done
 from apps.runtime.eventlog import BEGINNING, EventLogWriter
 from apps.runtime.leases import Claim, Replaced, forgotten_ids
+from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError, async_client
 from apps.runtime.worker import RunWorker, Signals
 
@@ -149,9 +150,7 @@ class TurnProcess:
     async def stop(self, grace_seconds: float) -> None:
         """Hand over what runs and close everything."""
         await self.worker.shut_down(grace_seconds)
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+        await end_tasks(self._listener)
         await self.kind.router.aclose()
         await self.kind.redis.aclose()
 

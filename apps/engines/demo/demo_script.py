@@ -72,7 +72,7 @@ def reply(conversation: Conversation) -> list[Action]:
     if conversation.answers:
         return _after_tools(conversation.answers)
     question = conversation.question
-    match _keyword(question):
+    match _keyword(question.rsplit("\n\n", 1)[-1]):  # what was asked last, when earlier questions had no answer
         case "error":
             return [Status(500, {"error": {"message": "The demo model was asked to fail.", "type": "server_error"}})]
         case "slow":

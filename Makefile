@@ -1,0 +1,55 @@
+# `make run` and `make test` are all that most people need; `make help` lists the rest.
+
+PORT ?= 8000
+ARGS ?=
+BIN := .venv/bin
+SHELL := /bin/sh
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format e2e requirements base dev
+
+help:  ## List the targets.
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+run: base  ## Start everything at http://127.0.0.1:PORT (PORT=8000).
+	@exec $(BIN)/python manage.py supervise --port $(PORT)
+
+test: dev  ## Run the test suite (ARGS="-k title" and so on go to pytest).
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: dev  ## Check style, types, layers, migrations, deployment settings and templates.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy apps config
+	@PATH="$(CURDIR)/$(BIN):$$PATH" lint-imports
+	@FLIGHTDECK_READ_DOTENV=false $(BIN)/python manage.py makemigrations --check --dry-run
+	@FLIGHTDECK_READ_DOTENV=false DJANGO_SETTINGS_MODULE=config.settings.production \
+	  SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(60))')" \
+	  ALLOWED_HOSTS=flightdeck.example.org DATABASE_URL=postgres://nobody@127.0.0.1/nothing \
+	  REDIS_URL=redis://127.0.0.1/0 LOG_LEVEL=WARNING \
+	  $(BIN)/python manage.py check --deploy --fail-level WARNING
+	@$(BIN)/djlint templates --check --lint --quiet
+	@$(BIN)/python deploy/vendor.py --check
+
+format: dev  ## Put code and templates in shape.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/djlint templates --reformat --quiet
+
+e2e: dev  ## Run the tests in a browser, in JavaScript and with the AI SDK (needs Chromium and Node.js).
+	@node --test tests/js/*.mjs
+	@cd tests/aisdk && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; }
+	@$(BIN)/python -m pytest tests/browser tests/aisdk $(ARGS)
+
+requirements: dev  ## Compile requirements/*.in anew, keeping what still fits.
+	@cd requirements && for name in base dev production; do \
+	  constraint=$$([ $$name = base ] || echo "--constraints base.txt"); \
+	  ../$(BIN)/uv pip compile $$name.in --output-file $$name.txt $$constraint --quiet \
+	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate || exit 1; \
+	done
+
+base:
+	@deploy/install base
+
+dev:
+	@deploy/install dev

@@ -1,0 +1,1 @@
+"""What `make run` starts: every process of the product on one machine, kept alive and stopped together."""

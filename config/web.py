@@ -1,0 +1,48 @@
+"""The web process: uvicorn with what the product needs of it, in one place for `make run` and for deployments.
+
+`python -m config.web --host 0.0.0.0 --port 8000`, or `--fd 5` for a socket that somebody else opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+
+import uvicorn
+
+LARGEST_FRAME_BYTES = 1024 * 1024  # of what a browser sends; files don't come by websocket
+STOP_SECONDS = 5  # sockets are told to reconnect, streams end; whoever doesn't listen is cut off then
+
+
+def server_config(**where: object) -> uvicorn.Config:
+    """Return how the product is served; `where` is uvicorn's host and port, or nothing for sockets that are open."""
+    return uvicorn.Config(
+        "config.asgi:application",
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_FRAME_BYTES,
+        ws_per_message_deflate=False,  # each socket would cost a quarter of a megabyte for small frames
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        proxy_headers=False,  # TRUSTED_PROXIES decides about forwarded headers
+        timeout_graceful_shutdown=STOP_SECONDS,
+        log_config=None,  # the settings set logging up
+        **where,  # type: ignore[arg-type]
+    )
+
+
+def main() -> None:
+    """Serve until a signal ends it."""
+    parser = argparse.ArgumentParser(prog="python -m config.web", description="The web process.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--fd", type=int, help="an open listening socket, instead of host and port")
+    options = parser.parse_args()
+    if options.fd is None:
+        uvicorn.Server(server_config(host=options.host, port=options.port)).run()
+    else:
+        uvicorn.Server(server_config()).run(sockets=[socket.socket(fileno=options.fd)])
+
+
+if __name__ == "__main__":
+    main()
