@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 import uvicorn
 from django.db import connections
@@ -54,6 +56,10 @@ class WebServer:
 
     def __init__(self) -> None:
         self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        """Serve; once more on the same port after `stop`."""
         config = uvicorn.Config(
             "config.asgi:application",
             port=self.port,
@@ -135,3 +141,8 @@ def close_thread_connections() -> Iterator[None]:
     yield
     with suppress(RuntimeError):
         connections.close_all()
+
+
+hypothesis.settings.register_profile("suite", max_examples=200, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=3000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))

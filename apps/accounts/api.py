@@ -27,7 +27,9 @@ class ApiTokenListView(APIView):
 
     serializer_class = ApiTokenSerializer
 
-    @extend_schema(parameters=[PageQuerySerializer], responses=ApiTokenPageSerializer)
+    @extend_schema(
+        operation_id="accounts_tokens_list", parameters=[PageQuerySerializer], responses=ApiTokenPageSerializer
+    )
     def get(self, request: Request) -> Response:
         """List your tokens, newest first."""
         page = PageQuerySerializer.read(request)

@@ -6,13 +6,14 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import queries, services
 from apps.accounts.models import User
+from apps.runtime.errors import NotFound
 
 TOKENS_SHOWN = 100
 
@@ -40,6 +41,9 @@ def tokens(request: HttpRequest) -> HttpResponse:
 def revoke_token(request: HttpRequest, token_id: UUID) -> HttpResponse:
     """Revoke one of the person's API tokens and return to the list."""
     assert isinstance(request.user, User)
-    services.revoke_api_token(user=request.user, token_id=token_id)
+    try:
+        services.revoke_api_token(user=request.user, token_id=token_id)
+    except NotFound as error:
+        raise Http404 from error
     messages.success(request, "The token is revoked. Programs that use it are refused from now on.")
     return redirect("tokens")

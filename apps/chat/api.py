@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -53,7 +54,9 @@ class SessionListView(APIView):
 
     serializer_class = shapes.CreateSessionSerializer
 
-    @extend_schema(parameters=[SessionQuerySerializer], responses=shapes.SessionPageSerializer)
+    @extend_schema(
+        operation_id="chat_sessions_list", parameters=[SessionQuerySerializer], responses=shapes.SessionPageSerializer
+    )
     def get(self, request: Request) -> Response:
         """List your sessions, newest activity first."""
         page = SessionQuerySerializer.read(request)
@@ -78,9 +81,9 @@ class SessionView(APIView):
     )
     def get(self, request: Request, session_id: UUID) -> Response:
         """Return a session with a page of its messages: the newest page first, each in ascending order."""
+        session = queries.access_session(request.user, session_id)
         query = shapes.MessageQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        session = queries.access_session(request.user, session_id)
         turn = queries.active_turn(session.pk)
         before = query.validated_data.get("before_sequence")
         limit = query.validated_data["limit"]
@@ -115,6 +118,7 @@ class SessionTitleView(APIView):
     @extend_schema(request=shapes.TitleSerializer, responses={200: shapes.TitleSerializer, 404: NOT_FOUND})
     def patch(self, request: Request, session_id: UUID) -> Response:
         """Rename a session."""
+        queries.access_session(request.user, session_id)  # a foreign id is unknown whatever the body says
         data = shapes.TitleSerializer(data=request.data)
         data.is_valid(raise_exception=True)
         services.rename_session(user=request.user, session_id=session_id, title=data.validated_data["title"])
@@ -150,7 +154,7 @@ class _Door(APIView):
         self.args, self.kwargs, self.headers = (), {"session_id": session_id}, self.default_response_headers
         try:
             self.initial(drf_request)
-        except APIException as error:
+        except (APIException, OperationalError, InterfaceError) as error:
             return drf_request, self.refuse(drf_request, error)
         return drf_request, None
 
@@ -194,7 +198,7 @@ async def send_and_stream(request: HttpRequest, session_id: UUID) -> HttpRespons
             data = shapes.SendMessageSerializer(data=asked.data)
             data.is_valid(raise_exception=True)
             started = services.send_message(user=asked.user, session_id=session_id, data=data.validated_data)
-        except (APIException, DomainError, OperationalError, InterfaceError) as error:
+        except (APIException, DomainError, RequestDataTooBig, OperationalError, InterfaceError) as error:
             return None, door.refuse(asked, error)
         return started.turn_id, None
 
@@ -204,7 +208,7 @@ async def send_and_stream(request: HttpRequest, session_id: UUID) -> HttpRespons
 
 async def resume_stream(request: HttpRequest, session_id: UUID) -> HttpResponseBase:
     """Follow the active turn after `Last-Event-ID` or `?after=`; 204 when there is none."""
-    text = request.headers.get("Last-Event-ID") or request.GET.get("after") or str(BEGINNING)
+    text = request.headers.get("Last-Event-ID") or request.GET.get("after")
 
     def look() -> tuple[Turn | None, HttpResponse | None]:
         door = _Door()
@@ -221,7 +225,7 @@ async def resume_stream(request: HttpRequest, session_id: UUID) -> HttpResponseB
     if refusal is not None:
         return refusal
     try:
-        after = EventId.parse(text)
+        after = shapes.read_place(text)
     except ValueError:
         return JsonResponse({"after": ["This is no event id."]}, status=400)
     if turn is None:

@@ -28,6 +28,8 @@ class ChatConfig(AppConfig):
 def after_sign_out(sender: object, request: object, user: object, **kwargs: object) -> None:
     """Look at a person's sockets when one of their browsers signed out."""
     if (user_id := getattr(user, "pk", None)) is not None:
+        if (browser := getattr(request, "session", None)) is not None:
+            browser.flush()  # Django does so after this signal: sockets would look too early and find it valid
         tell_sockets(user_id)
 
 

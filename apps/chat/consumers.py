@@ -23,11 +23,12 @@ from rest_framework.exceptions import ParseError, ValidationError
 from apps.accounts import services as accounts
 from apps.chat import queries, services
 from apps.chat.live import SessionFeed, live
-from apps.chat.serializers import SendMessageSerializer
+from apps.chat.serializers import SendMessageSerializer, read_place
 from apps.chat.stream.follow import StreamExpired
 from apps.runtime.db import db, db_until_done
 from apps.runtime.errors import DomainError, Invalid, Unavailable
 from apps.runtime.eventlog import BEGINNING, EventId
+from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError
 from apps.runtime.rest import check_json
 
@@ -73,13 +74,21 @@ class Outbox:
         Raises:
             TooSlow: When there is no room for `SLOW_SECONDS`.
         """
+        await self.wait_for_room()
+        self._push(text)
+
+    async def wait_for_room(self) -> None:
+        """Return once there is room for another frame.
+
+        Raises:
+            TooSlow: When there is none for `SLOW_SECONDS`.
+        """
         if not self._room.is_set():
             try:
                 async with asyncio.timeout(SLOW_SECONDS):
                     await self._room.wait()
             except TimeoutError:
                 raise TooSlow from None
-        self._push(text)
 
     def _push(self, text: str) -> None:
         self._frames.append(text)
@@ -105,6 +114,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     user_id: UUID | None = None
     session_key = ""
+    is_closing = False
 
     async def connect(self) -> None:
         """Accept, then close with a code that a browser can see if there is no entry."""
@@ -158,23 +168,22 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.leave_group()
         for session_id in list(self.subscriptions):
             self.drop(session_id)
-        current = asyncio.current_task()
-        tasks = [task for task in self.tasks if task is not current]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self.tasks)
 
     # Frames in ------------------------------------------------------------------------------------------------
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Do what a frame asks for; what can't be done is answered, and the socket stays open."""
-        if self.user_id is None:
+        if self.user_id is None or self.is_closing:
             return
         client_message_id: Any = None
         try:
+            await self.outbox.wait_for_room()  # who asks without reading the answers isn't asked on
             frame = self.read(text_data, bytes_data)
             client_message_id = frame.get("client_message_id")
             await self.handle(frame)
+        except TooSlow:
+            await self.close(TOO_SLOW)
         except (OperationalError, InterfaceError):
             error: DomainError = Unavailable("The database can't be reached right now; try again shortly.")
             self.refuse(error, client_message_id)
@@ -269,6 +278,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         try:
             data.is_valid(raise_exception=True)
         except ValidationError as error:
+            await db(queries.access_session, self.user, session_id)  # a foreign id is unknown whatever the rest says
             raise Invalid(first_problem(error)) from error
         user = self.user
         started = await db_until_done(services.send_message, user=user, session_id=session_id, data=data.validated_data)
@@ -302,6 +312,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             detail = "This part of the stream is no longer kept; load the conversation."
             self.outbox.put_now({"type": "error", "code": "stream_expired", "detail": detail, "session_id": session_id})
         except TooSlow:
+            feed.close()  # first: closing waits until the client reads
             await self.close(TOO_SLOW)
         finally:
             feed.close()
@@ -314,7 +325,19 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def send_for_ever(self) -> None:
         """Send what is queued, as fast as the client takes it."""
         while True:
-            await self.send(text_data=await self.outbox.get())
+            text = await self.outbox.get()
+            if self.is_closing:
+                return
+            try:
+                await self.send(text_data=text)
+            except OSError:
+                return  # the client went; `disconnect` follows
+
+    async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
+        """Close the socket, once; what is still queued isn't sent."""
+        if not self.is_closing:
+            self.is_closing = True
+            await super().close(code, reason)
 
     def drop(self, session_id: UUID) -> None:
         """End a subscription."""
@@ -409,12 +432,9 @@ def event_id_of(frame: dict[str, Any]) -> EventId:
     Raises:
         BadFrame: When it is none.
     """
-    value = frame.get("after")
-    if value is None or value == "":
-        return BEGINNING
     try:
-        return EventId.parse(value)
-    except (ValueError, AttributeError) as error:
+        return read_place(frame.get("after"))
+    except ValueError as error:
         raise BadFrame("after must be an event id.") from error
 
 

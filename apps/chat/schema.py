@@ -6,16 +6,24 @@ from typing import Any
 
 PATH = "/api/chat/sessions/{session_id}/stream"
 ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+EVENT = {  # what one frame holds
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string", "description": "Where a client that comes back goes on."},
+        "data": {"type": "string", "description": "A chunk as JSON; `[DONE]` at the end."},
+    },
+}
 STREAM = {
     "description": "The AI SDK's UI message stream (`x-vercel-ai-ui-message-stream: v1`); ends with `data: [DONE]`.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {"schema": EVENT}},
 }
 SESSION = {"in": "path", "name": "session_id", "required": True, "schema": {"type": "string", "format": "uuid"}}
 MESSAGE = {
     "type": "object",
     "required": ["message"],
     "properties": {
-        "message": {"type": "string", "minLength": 1, "maxLength": 64000},
+        "message": {"type": "string", "minLength": 1, "maxLength": 64000, "pattern": "\\S"},
         "context": {
             "type": "object",
             "nullable": True,
@@ -31,12 +39,39 @@ MESSAGE = {
     },
 }
 
+#: Bad fields come as field → messages, a body that is no JSON as `detail`.
+BAD_INPUT = {"application/json": {"schema": {"type": "object", "additionalProperties": {}}}}
+REFUSALS = {
+    400: "Bad input.",
+    401: "Not signed in.",
+    403: "CSRF.",
+    404: "Unknown, deleted or somebody else's.",
+    406: "No such format.",
+    409: "Busy.",
+    413: "Too large.",
+    415: "Not JSON.",
+    429: "Too many requests.",
+    503: "Try again shortly.",
+}
+
 
 def refusals(*codes: int) -> dict[str, Any]:
     """Return the answers of refused requests."""
-    words = {400: "Bad input.", 401: "Not signed in.", 403: "CSRF.", 404: "Not found.", 409: "Busy.", 413: "Too large."}
-    words |= {415: "Not JSON.", 429: "Too many requests.", 503: "Try again shortly."}
-    return {str(code): {"description": words[code], "content": ERROR} for code in codes}
+    return {
+        str(code): {"description": REFUSALS[code], "content": BAD_INPUT if code == 400 else ERROR} for code in codes
+    }
+
+
+def add_refusals(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Add to every operation the refusals that any of them may give."""
+    for path, operations in result["paths"].items():
+        for operation in operations.values():
+            codes = [400, 401, 403, 429, 503]
+            codes += [413, 415] if "requestBody" in operation else []
+            codes += [404] if "{" in path else []
+            for code, answer in refusals(*codes).items():
+                operation["responses"].setdefault(code, answer)
+    return result
 
 
 def add_stream_endpoint(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:

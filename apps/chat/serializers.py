@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rest_framework import serializers
 
 from apps.chat.models import MESSAGE_LIMIT, MOST_FILES, Turn
+from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.rest import StrictSerializer
+
+#: Longer numbers aren't ids to Redis, and one reader's bad place would fail the read that all readers share.
+EVENT_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
+
+
+def read_place(value: Any) -> EventId:
+    """Return where a reader wants to go on; the beginning when it doesn't say.
+
+    Raises:
+        ValueError: When it says something else than an event id.
+    """
+    if value is None or value == "":
+        return BEGINNING
+    if not isinstance(value, str) or not EVENT_ID.fullmatch(value):
+        raise ValueError("after must be an event id.")
+    return EventId.parse(value)
 
 
 class CreateSessionSerializer(StrictSerializer):

@@ -17,7 +17,7 @@ def sse_frames(text: str) -> list[tuple[str, Any]]:
     """Return the frames of a whole SSE body as (id, chunk); the last is ("", "[DONE]")."""
     frames = []
     for block in text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":"))
+        fields = dict(line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":"))
         if "data" in fields:
             data = fields["data"]
             frames.append((fields.get("id", ""), data if data == "[DONE]" else json.loads(data)))

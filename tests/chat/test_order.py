@@ -1,7 +1,7 @@
 """The property that all of streaming rests on.
 
-Whatever a model does, and wherever its runners die or are stopped: the order rules hold, and the live view, a replay and
-a reload show the same.
+Whatever a model does, and wherever its runners die or are stopped: the order rules hold, and the live view, a
+replay and a reload show the same.
 """
 
 from __future__ import annotations

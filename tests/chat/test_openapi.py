@@ -1,0 +1,118 @@
+"""The OpenAPI schema: whole, valid, and true of what the server does with whatever comes."""
+
+import os
+import threading
+
+import httpx2
+import hypothesis
+import pytest
+import schemathesis
+from django.core.management import call_command
+from django.urls import URLPattern, URLResolver, get_resolver
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from tests.chat.clients import new_session
+from tests.chat.served import broker  # noqa: F401 -- a fixture
+
+EXAMPLES = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 20
+# DRF takes "5" for 5 and 5 for "5", on purpose; and blank texts are refused though a JSON schema can't say so.
+EXCLUDED = [negative_data_rejection, positive_data_acceptance]
+
+
+@pytest.fixture
+def schema(client, db):
+    return client.get("/api/schema/", headers={"Accept": "application/vnd.oai.openapi+json"}).json()
+
+
+def test_the_schema_is_made_without_warnings_and_valid(tmp_path):
+    call_command("spectacular", "--fail-on-warn", "--validate", "--file", str(tmp_path / "schema.yaml"))
+    assert (tmp_path / "schema.yaml").stat().st_size > 1000
+
+
+def test_every_address_of_the_api_is_described(schema):
+    def addresses(patterns, before=""):
+        for pattern in patterns:
+            path = before + str(pattern.pattern)
+            if isinstance(pattern, URLResolver):
+                yield from addresses(pattern.url_patterns, path)
+            elif isinstance(pattern, URLPattern):
+                yield "/" + path.replace("<uuid:", "{").replace(">", "}")
+
+    ours = {path for path in addresses(get_resolver().url_patterns) if path.startswith(("/api/chat", "/api/accounts"))}
+    assert ours == set(schema["paths"])
+
+
+def test_every_operation_says_who_may_and_how_it_refuses(schema):
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            name = f"{method} {path}"
+            assert operation["security"] == [{"ApiToken": []}, {"cookieAuth": []}], name
+            assert {"401", "403", "429", "503"} <= set(operation["responses"]), name
+            assert ("404" in operation["responses"]) == ("{" in path or name == "post /api/chat/sessions"), name
+            assert operation.get("description"), name
+    identifiers = [op["operationId"] for operations in schema["paths"].values() for op in operations.values()]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_the_schema_and_its_page_open_for_signed_in_people(owner, client):
+    client.force_login(owner.user)
+    assert client.get("/api/docs/").status_code == 200
+    assert client.get("/api/schema/").status_code == 200
+
+
+class ApiUser:
+    """Calls operations with the owner's token, on a session that exists as often as on one that doesn't."""
+
+    def __init__(self, live, schema):
+        self.live = live
+        self.headers = live.owner.headers
+        self.session = new_session(live)
+        self.schema = schema
+        self.statuses = set()
+
+    def operations(self):
+        for result in self.schema.get_all_operations():
+            yield result.ok()
+
+    def attack(self, operation):
+        examples = EXAMPLES if operation.path.split("/")[-1] != "stream" else EXAMPLES // 3
+
+        @hypothesis.settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            derandomize=EXAMPLES == 20,
+            phases=[hypothesis.Phase.generate],
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(case=operation.as_strategy(), real=hypothesis.strategies.booleans())
+        def run(case, real):
+            if real and "session_id" in case.path_parameters and operation.method != "delete":
+                case.path_parameters["session_id"] = self.session
+            response = case.call(headers=self.headers, timeout=20)
+            self.statuses.add(response.status_code)
+            assert response.status_code < 500
+            case.validate_response(response, headers=self.headers, excluded_checks=EXCLUDED)
+
+        run()
+
+
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # threads of the server do
+def test_nothing_that_fits_the_schema_breaks_the_server(live, monkeypatch):
+    monkeypatch.setattr("apps.runtime.rest.PatientThrottle.THROTTLE_RATES", {"user": None})
+    load_all_checks()
+    assert {"not_a_server_error", "response_schema_conformance", "status_code_conformance"} <= set(
+        CHECKS.get_all_names()
+    )
+    user = ApiUser(
+        live, schemathesis.openapi.from_url(f"{live.url}/api/schema/", headers={"Accept": "application/json"})
+    )
+    tried = 0
+    for operation in user.operations():
+        user.attack(operation)
+        tried += 1
+    assert tried >= 11
+    assert {200, 201, 400, 404} <= user.statuses
+    assert threading.active_count() < 100
+    assert httpx2.get(f"{live.url}/healthz").status_code == 200
