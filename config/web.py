@@ -10,7 +10,8 @@ import socket
 
 import uvicorn
 
-LARGEST_FRAME_BYTES = 1024 * 1024  # of what a browser sends; files don't come by websocket
+# Our own limit is 1 MiB and answered with an error frame; what is far beyond ends the connection (1009).
+LARGEST_FRAME_BYTES = 4 * 1024 * 1024
 STOP_SECONDS = 5  # sockets are told to reconnect, streams end; whoever doesn't listen is cut off then
 
 

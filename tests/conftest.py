@@ -18,6 +18,7 @@ from rest_framework.test import APIClient
 from apps.accounts.models import User
 from apps.accounts.services import create_api_token
 from apps.engines.demo.running import DemoHandle, running_demo
+from config.web import server_config
 from tests.services import free_port
 
 PASSWORD = "correct horse battery staple"
@@ -60,17 +61,8 @@ class WebServer:
 
     def start(self) -> None:
         """Serve; once more on the same port after `stop`."""
-        config = uvicorn.Config(
-            "config.asgi:application",
-            port=self.port,
-            ws="websockets-sansio",
-            ws_per_message_deflate=False,
-            ws_max_size=1024 * 1024,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            timeout_graceful_shutdown=2,
-        )
+        config = server_config(port=self.port)
+        config.timeout_graceful_shutdown = 2
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()

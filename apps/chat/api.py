@@ -235,13 +235,11 @@ async def resume_stream(request: HttpRequest, session_id: UUID) -> HttpResponseB
 
 async def turn_frames(turn_id: UUID, after: EventId) -> AsyncGenerator[bytes]:
     """Yield a turn's events as SSE frames; a reader that must read rows instead is told so, and the stream ends."""
-    last = after
     try:
         async with aclosing(follow_turn(live().hub, turn_id, after)) as events:
             async for event in events:
-                last = event.id
                 yield sse.frame(str(event.id), event.data)
     except StreamExpired:
         sentence = "[code:stream_expired] This part of the stream is no longer kept. Load the conversation instead."
         for chunk in (c.Error(error_text=sentence), c.Finish()):
-            yield sse.frame(str(last), c.encode(chunk))
+            yield sse.frame("", c.encode(chunk))

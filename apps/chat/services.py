@@ -12,7 +12,7 @@ from apps.chat import announce, queries
 from apps.chat.models import Session, Turn
 from apps.chat.turns.rows import lock_session
 from apps.chat.turns.start import Started, start_turn
-from apps.chat.turns.stop import StopAnswer, cancel_turn, request_stop
+from apps.chat.turns.stop import StopAnswer, cancel_turn, end_log, request_stop
 from apps.runtime.errors import NotFound
 
 
@@ -56,6 +56,7 @@ def delete_session(*, user: Any, session_id: UUID) -> None:
             raise NotFound
         for turn_id in Turn.objects.in_flight().filter(session=session).values_list("pk", flat=True):
             request_stop(turn_id)
+            transaction.on_commit(partial(end_log, turn_id))
         session_pk = session.pk
         session.delete()
         session.pk = session_pk

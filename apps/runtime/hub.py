@@ -113,6 +113,10 @@ class Follower:
         self._queued_bytes += sum(len(entry.data) for entry in page)
         if not page or page[-1].id >= watch.at:
             # No await lies between this comparison and the switch, so nothing can slip through.
+            if not page and self.last < watch.at:
+                # The log ends before the hub's place: it was emptied, or that place was never real.
+                watch.at = self.last
+                self._hub.wake_up()
             self.go_live(page[-1].id if page else self.last)
 
 
@@ -161,7 +165,7 @@ class Hub:
         if watch is None:
             watch = self._watches[follower.key] = _Watch(at=follower.last)
             follower.go_live(follower.last)  # the common read begins at this reader's own place
-            self._wake_up()
+            self.wake_up()
         watch.followers.add(follower)
         return watch
 
@@ -174,7 +178,8 @@ class Hub:
         if not watch.followers:
             del self._watches[follower.key]
 
-    def _wake_up(self) -> None:
+    def wake_up(self) -> None:
+        """Have the blocked read begin anew with the places as they are now."""
         if self._waker is None or self._waker.done():
             self._waker = asyncio.create_task(self._send_wake_up(), name="hub wake-up")
 

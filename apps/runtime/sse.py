@@ -21,8 +21,9 @@ HEADERS = {
 
 
 def frame(event_id: str, data: bytes) -> bytes:
-    """Return one event; `data` is a line of JSON."""
-    return b"id: %s\ndata: %s\n\n" % (event_id.encode(), data)
+    """Return one event; `data` is a line of JSON, and an empty id is left out."""
+    place = f"id: {event_id}\n" if event_id else ""
+    return b"%sdata: %s\n\n" % (place.encode(), data)
 
 
 def response(frames: AsyncGenerator[bytes]) -> StreamingHttpResponse:

@@ -267,3 +267,16 @@ async def test_a_queued_turn_without_a_wake_up_is_run_by_the_sweep(kind, session
         while (await db(Turn.objects.get, pk=turn.pk)).status != "completed":
             await asyncio.sleep(0.02)
     await worker.shut_down(1)
+
+
+async def test_a_place_that_never_was_harms_no_other_reader(hub, kind, session):
+    script(kind, [words(20)])
+    turn = await start(session)
+    with pytest.raises(StreamExpired):
+        await anext(follow_turn(hub, turn.pk, EventId(TERMINAL_MAJOR, 500)))
+
+    live = asyncio.create_task(watch(hub, turn.pk))
+    await run(kind, turn)
+
+    async with asyncio.timeout(5):
+        assert (await live).rows == await db(queries.answer_rows, turn.pk)

@@ -463,8 +463,7 @@ def test_a_turn_that_waits_is_stopped_at_once(owner):
     assert send(owner, session).status_code == 200
 
 
-def test_deleting_a_session_ends_its_turn_and_its_readers(live, model, monkeypatch):
-    monkeypatch.setattr("apps.chat.stream.follow.SILENCE_SECONDS", 0.2)
+def test_deleting_a_session_ends_its_turn_and_its_readers(live, model):
     marker = model.script("doomed", [{"text": "Begun"}, {"sleep": 60}])
     session = new_session(live)
     with httpx2.stream(

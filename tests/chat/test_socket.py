@@ -5,6 +5,7 @@ import json
 import logging
 import socket as sockets
 import uuid
+from contextlib import suppress
 
 import pytest
 import websockets
@@ -246,9 +247,12 @@ async def test_a_frame_at_the_limit_is_carried_out(live):
         assert await socket.receive() == {"type": "pong"}
 
 
-async def test_a_frame_over_the_limit_closes_the_socket(live):
+async def test_a_frame_over_the_limit_gets_an_error_frame_and_one_far_over_it_ends_the_connection(live):
     async with socket_of(live) as socket:
         await socket.connection.send("a" * (LIMIT + 1))
+        assert (await socket.receive())["code"] == "bad_frame"
+        with suppress(websockets.ConnectionClosed):  # it may be told while it still sends
+            await socket.connection.send("a" * (4 * LIMIT + 1))
         assert await closed(socket) == 1009
 
 

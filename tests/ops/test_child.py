@@ -46,7 +46,7 @@ def quick(monkeypatch):
 
 async def until(condition) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 -- what is waited for is outside
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -105,6 +105,8 @@ async def stored_part(hub: Hub, turn_id: UUID, after: EventId) -> list[Event]:
             raise StreamExpired
         return await events_of_rows(turn_id, after, resume, whole=True)
     if after.major != STORED_MAJOR:
+        if after > max(newest, resume):
+            raise StreamExpired  # an event that this log never had, or has no more
         if after < resume and not await holds(hub, turn_id, after, first):
             raise StreamExpired
         return []

@@ -49,7 +49,7 @@ def cancel_turn(*, session: Session) -> StopAnswer:
     waiting = Turn.objects.filter(pk=turn.pk, status=Turn.QUEUED, attempt=0)
     if waiting.update(status=Turn.Status.CANCELLED, cancel_requested_at=Now(), ended_at=Now()):
         append_messages(session.pk, [message_of(stopped_row(), session.pk, turn.pk)])
-        transaction.on_commit(partial(end_empty_log, turn.pk))
+        transaction.on_commit(partial(end_log, turn.pk))
         transaction.on_commit(partial(tell_end, session, turn.pk))
         return StopAnswer()
     request_stop(turn.pk)
@@ -68,10 +68,10 @@ def tell_end(session: Session, turn_id: UUID) -> None:
     announce.announce(announce.ENDED, user_id=session.user_id, session_id=session.pk, turn_id=turn_id)
 
 
-def end_empty_log(turn_id: UUID) -> None:
-    """Write the whole log of a turn that never ran, for those who wait for its first event."""
+def end_log(turn_id: UUID) -> None:
+    """Write the end of a turn that has no runner, or none that may still write, for those who follow it."""
     chunks = [
-        (EventId(1, 1), c.Start(message_id=str(turn_id))),
+        (EventId(1, 1), c.Start(message_id=str(turn_id))),  # refused where a runner has begun the log
         (EventId(TERMINAL_MAJOR, 1), c.Abort()),
         (EventId(TERMINAL_MAJOR, 2), c.Finish()),
     ]
