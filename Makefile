@@ -15,7 +15,7 @@ run: base  ## Start everything at http://127.0.0.1:PORT (PORT=8000).
 	@exec $(BIN)/python manage.py supervise --port $(PORT)
 
 test: dev  ## Run the test suite (ARGS="-k title" and so on go to pytest).
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: dev  ## Check style, types, layers, migrations, deployment settings and templates.
 	@$(BIN)/ruff check .
@@ -38,7 +38,10 @@ format: dev  ## Put code and templates in shape.
 
 e2e: dev  ## Run the tests in a browser, in JavaScript and with the AI SDK (needs Chromium and Node.js).
 	@node --test tests/js/*.mjs
-	@cd tests/aisdk && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; }
+	@for folder in tests/aisdk tests/browser; do \
+	  (cd $$folder && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; }) \
+	    || exit 1; \
+	done
 	@$(BIN)/python -m pytest tests/browser tests/aisdk $(ARGS)
 
 requirements: dev  ## Compile requirements/*.in anew, keeping what still fits.
@@ -53,3 +56,11 @@ base:
 
 dev:
 	@deploy/install dev
+
+.PHONY: bench bench-quick
+
+bench: dev  ## Measure everything that bench/README.md lists, and print one table (a quarter of an hour).
+	@$(BIN)/python -m bench all
+
+bench-quick: dev  ## Measure the quick rows with small loads (two minutes).
+	@$(BIN)/python -m bench quick

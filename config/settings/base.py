@@ -130,7 +130,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"socket_connect_timeout": 2, "socket_timeout": 10, "global_keyprefix": f"{REDIS_PREFIX}:"}
     if CELERY_BROKER_URL.startswith(("redis", "unix"))
-    else {"socket_timeout": 10}
+    else {}
 )
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {

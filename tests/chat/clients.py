@@ -12,6 +12,8 @@ from typing import Any
 import httpx2
 import websockets
 
+from apps.runtime.db import db
+
 
 def sse_frames(text: str) -> list[tuple[str, Any]]:
     """Return the frames of a whole SSE body as (id, chunk); the last is ("", "[DONE]")."""
@@ -108,7 +110,7 @@ async def socket_of(
 ) -> AsyncIterator[Socket]:
     """Open a websocket as a signed-in browser of our own origin does."""
     if cookie is None:
-        cookie = await asyncio.to_thread(browser_cookie, person or live.owner)
+        cookie = await db(browser_cookie, person or live.owner)
     async with websockets.connect(
         live.ws_url, origin=options.pop("origin", live.url), additional_headers={"Cookie": cookie}, **options
     ) as connection:

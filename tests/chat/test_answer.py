@@ -1,6 +1,10 @@
 """Ask, stream, reload: the main job, over HTTP and the websocket."""
 
+import pytest
+
 from tests.chat.clients import detail, new_session, say, socket_of, text_of
+
+pytestmark = pytest.mark.broker
 
 
 def test_an_answer_is_streamed_and_stored(live, model):

@@ -14,6 +14,7 @@ from channels.db import database_sync_to_async
 from apps.accounts.models import User
 from apps.chat import consumers
 from apps.chat.live import live as live_part
+from apps.runtime.db import db
 from tests.chat.clients import detail, new_session, say, socket_of, text_of
 from tests.chat.served import broker, eventually, signed_in, stop  # noqa: F401 -- a fixture
 
@@ -32,7 +33,7 @@ async def closed(socket, timeout=10):
 
 
 async def call(function, *args, **kwargs):
-    return await asyncio.to_thread(function, *args, **kwargs)
+    return await db(function, *args, **kwargs)
 
 
 async def quiet(socket):

@@ -11,6 +11,7 @@ import pytest
 from apps.chat.live import live as live_part
 from apps.chat.stream import chunks as c
 from apps.chat.stream.fold import fold
+from apps.runtime.db import db
 from tests.chat.clients import detail, new_session, say, sse_frames, text_of
 from tests.chat.served import broker, eventually, place, stop, stream_url  # noqa: F401 -- a fixture
 
@@ -162,12 +163,12 @@ async def test_coming_back_from_any_event_gives_exactly_the_rest(live, model):
             reads = [group.create_task(rest_after(number, event_id)) for number, event_id in enumerate(known)]
             whole = group.create_task(rest_after(0, ""))
             await all_follow.wait()
-            await asyncio.to_thread(stop, live, session)
+            await db(stop, live, session)
         frames = await first.rest()
     for position, read in enumerate(reads):
         assert read.result() == frames[position + 1 :], f"after {known[position]}"
     assert whole.result() == frames
-    assert rows_of(frames) == await asyncio.to_thread(stored_rows, live, session)
+    assert rows_of(frames) == await db(stored_rows, live, session)
 
 
 async def test_the_header_wins_over_the_query(live, model):
@@ -176,7 +177,7 @@ async def test_the_header_wins_over_the_query(live, model):
     async with client_of(live) as client, posted(client, session, marker) as first:
         last = await first.until(said_all)
         async with followed(client, session, {"Last-Event-ID": last[0]}, after="0-0") as second:
-            await asyncio.to_thread(stop, live, session)
+            await db(stop, live, session)
             frames = await second.rest()
     assert "text-delta" not in [chunk["type"] for _, chunk in frames[:-1]]
 
@@ -188,7 +189,7 @@ async def test_two_readers_get_the_same(live, model):
         await first.until(lambda chunk: chunk["type"] == "tool-output-available")
         async with followed(client, session) as second:
             await second.until(said_all)
-            await asyncio.to_thread(stop, live, session)
+            await db(stop, live, session)
             assert await second.rest() == await first.rest()
 
 
@@ -200,8 +201,8 @@ async def test_a_client_that_goes_stops_nothing_and_leaves_nothing(live, model):
             await reader.until(lambda chunk: chunk["type"] == "text-delta")
         async with followed(client, session) as reader:
             await reader.until(lambda chunk: chunk["type"] == "text-delta")
-    await asyncio.to_thread(eventually, lambda: live_part().hub.followed == 0)
-    await asyncio.to_thread(eventually, lambda: detail(live, session)["active_stream"] is None)
+    await db(eventually, lambda: live_part().hub.followed == 0)
+    await db(eventually, lambda: detail(live, session)["active_stream"] is None)
     rows = detail(live, session)["messages"]
     assert [(row["role"], row["content"]) for row in rows[1:]] == [("assistant", "Begun, and finished.")]
 

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from apps.chat.models import Message, ToolCall, Turn
+from apps.runtime.db import db
 from tests.chat.clients import detail, new_session, say, socket_of, text_of
 
 
@@ -35,7 +36,7 @@ async def test_stop_is_seen_within_a_second_and_the_next_message_starts_at_once(
     script = name.replace(" ", "-")
     marker = model.script(script, *SCRIPTS[name])
     quick = model.script("quick", [{"text": "Here I am."}])
-    session = await asyncio.to_thread(new_session, live)
+    session = await db(new_session, live)
     async with socket_of(live) as socket:
         await socket.send(type="subscribe", session_id=session)
         await socket.say(session, marker)
@@ -52,9 +53,9 @@ async def test_stop_is_seen_within_a_second_and_the_next_message_starts_at_once(
     chunks = [event["chunk"] for event in socket.events()]
     assert [chunk["type"] for chunk in chunks].count("abort") == 1
     assert text_of(chunks).endswith("Here I am.")
-    turns = await asyncio.to_thread(lambda: list(Turn.objects.order_by("created_at")))
+    turns = await db(lambda: list(Turn.objects.order_by("created_at")))
     assert [turn.status for turn in turns] == ["cancelled", "completed"]
-    rows = (await asyncio.to_thread(detail, live, session))["messages"]
+    rows = (await db(detail, live, session))["messages"]
     assert [row["kind"] for row in rows if row["role"] == "system"] == ["stopped"]
     await check_every_call_has_its_result(turns[0])
     if "model" in name:
@@ -73,8 +74,8 @@ async def wait_until_busy(socket, name):
 
 
 async def check_every_call_has_its_result(turn):
-    calls = await asyncio.to_thread(lambda: list(ToolCall.objects.filter(turn=turn)))
-    results = await asyncio.to_thread(lambda: list(Message.objects.filter(turn=turn, role="tool")))
+    calls = await db(lambda: list(ToolCall.objects.filter(turn=turn)))
+    results = await db(lambda: list(Message.objects.filter(turn=turn, role="tool")))
     assert all(call.state == "done" for call in calls)
     assert {row.tool_call_id for row in results} == {call.pk for call in calls}
 
@@ -82,7 +83,7 @@ async def check_every_call_has_its_result(turn):
 async def check_connection_closed(model, script):
     async with asyncio.timeout(3):
         while True:
-            request = (await asyncio.to_thread(model.requests, script))[0]
+            request = (await db(model.requests, script))[0]
             if request["closed_early"]:
                 return
             await asyncio.sleep(0.02)
