@@ -19,6 +19,9 @@ logger = structlog.get_logger(__name__)
 CONTROL_KEY = "chat:turns"
 MOST_ANNOUNCEMENTS = 10_000
 
+#: The task is named, not imported: it leads back here through the worker.
+RUN_TURN = "apps.chat.tasks.run_turn"
+
 STARTED = "started"
 ENDED = "ended"
 CHANGED = "changed"

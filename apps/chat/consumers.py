@@ -18,19 +18,19 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http.request import validate_host
-from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.exceptions import ValidationError
 
 from apps.accounts import services as accounts
 from apps.chat import queries, services
+from apps.chat.frames import BadFrame, event_id_of, first_problem, read_frame, uuid_of
 from apps.chat.live import SessionFeed, live
-from apps.chat.serializers import SendMessageSerializer, read_place
+from apps.chat.serializers import SendMessageSerializer
 from apps.chat.stream.follow import StreamExpired
 from apps.runtime.db import db, db_until_done
 from apps.runtime.errors import DomainError, Invalid, Unavailable
 from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError
-from apps.runtime.rest import check_json
 
 logger = structlog.get_logger(__name__)
 
@@ -40,7 +40,6 @@ TOO_SLOW = 4408
 TOO_MANY_SOCKETS = 4429
 TOO_MANY_BAD_FRAMES = 4400
 
-MOST_FRAME_BYTES = 1024 * 1024
 MOST_QUEUED_FRAMES = 1000
 MOST_QUEUED_BYTES = 4 * 1024 * 1024
 SLOW_SECONDS = 5.0
@@ -179,7 +178,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         client_message_id: Any = None
         try:
             await self.outbox.wait_for_room()  # who asks without reading the answers isn't asked on
-            frame = self.read(text_data, bytes_data)
+            frame = read_frame(text_data, bytes_data)
             client_message_id = frame.get("client_message_id")
             await self.handle(frame)
         except TooSlow:
@@ -191,25 +190,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
             self.refuse(refused, client_message_id)
             if isinstance(refused, BadFrame) and self.is_abusive():
                 await self.close(TOO_MANY_BAD_FRAMES)
-
-    def read(self, text_data: str | None, bytes_data: bytes | None) -> dict[str, Any]:
-        """Return a frame as an object.
-
-        Raises:
-            BadFrame: When it is none.
-        """
-        if text_data is None or len(text_data) > MOST_FRAME_BYTES:
-            raise BadFrame("A frame is a JSON text of at most 1 MiB.")
-        try:
-            frame = msgspec.json.decode(text_data)
-            check_json(frame)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise BadFrame("This frame is not readable JSON.") from error
-        except ParseError as error:
-            raise BadFrame("This frame is nested too deep, or has characters that can't be stored.") from error
-        if not isinstance(frame, dict):
-            raise BadFrame("A frame is a JSON object.")
-        return frame
 
     async def handle(self, frame: dict[str, Any]) -> None:
         """Dispatch a frame by its type.
@@ -403,46 +383,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
         while self.bad_frames and self.bad_frames[0] < now - BAD_FRAMES_SECONDS:
             self.bad_frames.popleft()
         return len(self.bad_frames) >= MOST_BAD_FRAMES
-
-
-class BadFrame(Invalid):
-    """This frame can't be understood."""
-
-    code = "bad_frame"
-
-
-def uuid_of(frame: dict[str, Any], name: str, *, required: bool = True) -> Any:
-    """Return a field as a UUID, or None when it may be absent and is.
-
-    Raises:
-        BadFrame: When it is no UUID.
-    """
-    value = frame.get(name)
-    if value is None and not required:
-        return None
-    try:
-        return UUID(value)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise BadFrame(f"{name} must be a UUID.") from error
-
-
-def event_id_of(frame: dict[str, Any]) -> EventId:
-    """Return `after` as an event id; the beginning when it is absent.
-
-    Raises:
-        BadFrame: When it is none.
-    """
-    try:
-        return read_place(frame.get("after"))
-    except ValueError as error:
-        raise BadFrame("after must be an event id.") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return a sentence about the first field that can't be used."""
-    details: Any = error.get_full_details()
-    name, problems = next(iter(details.items()))
-    return f"{name}: {problems[0]['message'] if isinstance(problems, list) else 'not usable.'}"
 
 
 def subscription_facts(user: Any, session_id: UUID, turn_id: UUID | None) -> dict[str, Any]:
