@@ -247,7 +247,12 @@ socket.addEventListener("open", () => {
 });
 socket.addEventListener("frame", ({ detail: frame }) => {
   if (frame.type !== "session") return;
-  const { session_id: id, title, updated_at, is_processing } = frame;
+  const { session_id: id, title, updated_at, is_processing, deleted } = frame;
+  if (deleted) {
+    sidebar.forget(id);
+    if (id === chat.sessionId) chat.load(); // which finds that it is missing
+    return;
+  }
   sidebar.update({ id, title, updated_at, is_processing });
 });
 

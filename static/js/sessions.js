@@ -7,6 +7,7 @@ const PAGE = 50;
 const UNDO_MS = 6000;
 const SEARCH_AFTER_MS = 250;
 const DAY_MS = 86400000;
+const GONE = "fd:gone";
 
 export function titleOf(session) {
   return session?.title?.trim() || "New chat";
@@ -42,6 +43,8 @@ export class Sidebar extends EventTarget {
     this.nodes = new Map();
     this.groups = new Map();
     this.deleting = new Map();
+    this.gone = new Set((memory.get(GONE, "session") ?? "").split(" "));
+    memory.set(GONE, "", "session");
     this.ticket = 0;
     this.search.addEventListener("input", () => {
       clearTimeout(this.searchTimer);
@@ -51,6 +54,8 @@ export class Sidebar extends EventTarget {
     this.list.addEventListener("click", (event) => this.clicked(event));
     this.bindMenu();
     window.addEventListener("pagehide", () => {
+      // The next page may ask for the list before these are gone.
+      memory.set(GONE, [...this.deleting.keys()].join(" "), "session");
       for (const [id, entry] of this.deleting) this.remove(id, entry, true);
     });
   }
@@ -69,11 +74,11 @@ export class Sidebar extends EventTarget {
       const page = await api(`sessions?${parameters}`);
       if (ticket !== this.ticket) return;
       const known = new Set(append ? this.sessions.map((session) => session.id) : []);
-      const fresh = page.sessions.filter((session) => !known.has(session.id) && !this.deleting.has(session.id));
+      const fresh = page.sessions.filter((session) => !known.has(session.id) && !this.isGone(session.id));
       this.sessions = append ? [...this.sessions, ...fresh] : fresh;
       this.total = page.total - this.deleting.size;
       this.say(this.sessions.length ? "" : query ? `No chat matches “${query}”.` : "Your chats will appear here.");
-      if (query && !append) announce(`${page.total} chats found`);
+      if (query && !append) announce(page.total === 1 ? "1 chat found" : `${page.total} chats found`);
       this.draw();
       this.tellMeta();
     } catch (error) {
@@ -95,6 +100,10 @@ export class Sidebar extends EventTarget {
     if (current) this.dispatchEvent(new CustomEvent("renamed", { detail: current }));
   }
 
+  isGone(id) {
+    return this.deleting.has(id) || this.gone.has(id);
+  }
+
   find(id) {
     return this.sessions.find((session) => session.id === id) ?? null;
   }
@@ -114,6 +123,16 @@ export class Sidebar extends EventTarget {
     this.sessions.sort((a, b) => new Date(b.updated_at) - new Date(a.updated_at));
     this.draw();
     if (session.id === this.currentId) this.tellMeta();
+  }
+
+  /** A chat was deleted elsewhere. */
+  forget(id) {
+    if (this.deleting.has(id)) return;
+    const before = this.sessions.length;
+    this.sessions = this.sessions.filter((session) => session.id !== id);
+    this.total -= before - this.sessions.length;
+    this.nodes.delete(id);
+    this.draw();
   }
 
   setCurrent(id) {
