@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -47,7 +48,10 @@ class RequestLogMiddleware:
     def end(self, request: HttpRequest, response: HttpResponseBase, started: float) -> HttpResponseBase:
         """Log the request by its route's pattern, which holds no ids."""
         match = request.resolver_match
-        logger.info(
+        # Files of pages are answered before any route is looked for; there are dozens a page.
+        level = logging.INFO if match or response.status_code >= 400 else logging.DEBUG
+        logger.log(
+            level,
             "request",
             method=request.method,
             route=match.route if match else "-",

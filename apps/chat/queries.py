@@ -83,8 +83,11 @@ def message_page(*, session: Session, limit: int, before_sequence: int | None, t
             reader gets them as events.
     """
     rows = Message.objects.filter(session=session).of_finished_steps().order_by("-sequence")
+    unknown = Q(turn__status__in=Turn.IN_FLIGHT)  # a turn that began after the reader was told of none
     if turn is not None:
+        unknown &= ~Q(turn=turn.pk)
         rows = rows.exclude(turn=turn.pk, step__gt=turn.step)
+    rows = rows.exclude(unknown)
     if before_sequence is not None:
         rows = rows.filter(sequence__lt=before_sequence)
     found = list(rows.values(*SHOWN)[: limit + 1])

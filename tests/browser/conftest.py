@@ -30,8 +30,8 @@ OPTIONS = [
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 PATIENCE_MS = 8000
-# WhiteNoise's files under ASGI, and the body files of Django's own ASGI handler.
-LIBRARIES_OWN = ("ignore:StreamingHttpResponse must consume:Warning", "ignore::ResourceWarning")
+# The body files of Django's own ASGI handler.
+LIBRARIES_OWN = ("ignore::ResourceWarning",)
 TELL_OF_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => {
   const { violatedDirective, blockedURI, sourceFile, lineNumber } = event;

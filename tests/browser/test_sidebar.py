@@ -38,6 +38,7 @@ async def test_search_rename_delete(chat_of, live):
     pears = named(live, "Pears")
     chat = await chat_of()
     rows = chat.page.locator(".session-link")
+    await chat.page.get_by_role("link", name="Apples").wait_for()
     assert await rows.all_inner_texts() == ["Pears", "Apples"]
     assert await chat.page.get_by_role("heading", name="Today").is_visible()
 

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from apps.chat import announce, queries
-from apps.chat.models import Session, Turn
+from apps.chat.models import Session, ToolCall, Turn
 from apps.chat.stream.follow import StreamExpired, follow_turn
 from apps.chat.stream.publisher import TERMINAL_MAJOR, log_key
 from apps.chat.tools.registry import ToolRegistry
@@ -174,7 +174,7 @@ async def test_an_end_that_never_came_is_noticed(hub, kind, session, monkeypatch
     assert shown.rows == await db(queries.answer_rows, turn.pk)
 
 
-async def test_a_stopping_worker_hands_its_turn_over_at_the_step_s_end(hub, kind, session):
+async def test_a_stopping_worker_hands_its_turn_over_before_the_next_call(hub, kind, session):
     script(kind, [[*words(3), ("step", "a")], words(3)])
     turn = await start(session)
     live = asyncio.create_task(watch(hub, turn.pk))
@@ -183,7 +183,8 @@ async def test_a_stopping_worker_hands_its_turn_over_at_the_step_s_end(hub, kind
 
     await run(kind, turn, signals)
     await db(turn.refresh_from_db)
-    assert (turn.status, turn.step, turn.lost_leases) == (Turn.QUEUED, 1, 0)
+    assert (turn.status, turn.step, turn.lost_leases) == (Turn.QUEUED, 0, 0)
+    assert (await db(ToolCall.objects.get)).state == "planned"
 
     await run(kind, turn)
     await db(turn.refresh_from_db)

@@ -108,11 +108,20 @@ class TurnRunner:
         """Run a step's calls and finish it.
 
         Raises:
-            HandOver: When the process is stopping: the end of a step is a good moment to give the turn back.
+            HandOver: When the process is stopping: between calls, which are stored as planned, or at the step's end.
         """
         for call in calls:
+            self.check_hand_over()
             await self.run_call(call)
         await self.recorder.finish_step()
+        self.check_hand_over()
+
+    def check_hand_over(self) -> None:
+        """Give the turn back where nothing is under way, when the process is stopping.
+
+        Raises:
+            HandOver: To do so.
+        """
         if self.signals.hand_over.is_set():
             raise HandOver
 

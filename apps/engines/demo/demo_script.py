@@ -62,8 +62,8 @@ _PLAN_TODOS = (
 _LONG_PARAGRAPH = (
     "This section exists so that there is something to stream. While it comes in you can scroll up and read, press "
     "stop, reload the page or open the same chat in a second tab: the answer goes on where it is, and nothing of it is "
-    "lost or shown twice. You can also send another message now. It waits in line as a chip that you may edit, move "
-    "or delete, and it is answered as soon as there is room for it."
+    "lost or shown twice. You can even close the window and come back later: what was written is stored step by step "
+    "and waits here, and a stopped answer keeps what it had said so far."
 )
 
 
