@@ -21,7 +21,8 @@ WINDOW_SECONDS = 0.025
 ROLE, REDIS_URL, MODEL_PORT, WEB_PORT = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: model\r\nContent-Length: %d\r\n\r\n%s"
 EVENT = b'{"type":"event","turn_id":"%s","event_id":"%s","chunk":%s}'
-client = redis.asyncio.Redis.from_url(REDIS_URL)
+# redis-py's own limits, 5 s an answer and 100 connections, are below what BLPOP and 200 turns need.
+client = redis.asyncio.Redis.from_url(REDIS_URL, socket_timeout=None, max_connections=1000)
 sockets: dict[bytes, asyncio.Queue[bytes]] = {}
 places: dict[Any, Any] = {b"wake": b"0"}
 tasks: set[asyncio.Task[None]] = set()
