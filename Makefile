@@ -6,7 +6,7 @@ BIN := .venv/bin
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format e2e requirements base dev
+.PHONY: help run test lint format e2e chaos chaos-quick requirements base dev
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -64,3 +64,9 @@ bench: dev  ## Measure everything that bench/README.md lists, and print one tabl
 
 bench-quick: dev  ## Measure the quick rows with small loads (two minutes).
 	@$(BIN)/python -m bench quick
+
+chaos-quick: dev  ## Kill workers for two minutes, on SQLite and on a PostgreSQL of its own.
+	@$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+chaos: dev  ## Kill, freeze and restart everything for half an hour, and write docs/chaos.md.
+	@$(BIN)/python -m tests.chaos full --report docs/chaos.md
