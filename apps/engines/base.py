@@ -93,6 +93,17 @@ class Usage:
     cache_write_tokens: int = 0
     cost_microdollars: int | None = None
 
+    def __add__(self, other: Usage) -> Usage:
+        """Return the sum; its cost is None only where neither call told one."""
+        costs = [cost for cost in (self.cost_microdollars, other.cost_microdollars) if cost is not None]
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            cost_microdollars=sum(costs) if costs else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class StepEnd:
@@ -164,3 +175,9 @@ class BrokenStream(EngineError):
 
     code = "broken_stream"
     transient = True
+
+
+class ModelSilent(EngineError):
+    """The model said nothing for a long time."""
+
+    code = "model_silent"

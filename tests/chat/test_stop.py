@@ -152,7 +152,8 @@ def test_a_tool_that_takes_too_long_is_ended(live, model, settings):
         ({"disconnect": True}, "broken_stream"),
     ],
 )
-def test_a_failing_model_ends_the_turn_with_a_sentence(live, model, action, code):
+def test_a_failing_model_ends_the_turn_with_a_sentence(live, model, action, code, monkeypatch):
+    monkeypatch.setattr("apps.chat.turns.runner.RETRY_SECONDS", (0.01, 0.01, 0.01))
     marker = model.script(
         f"fail-{code}-{len(str(action))}", [{"text": "Some words "}, action] if "raw" in action else [action]
     )
@@ -166,6 +167,46 @@ def test_a_failing_model_ends_the_turn_with_a_sentence(live, model, action, code
     assert (row["role"], row["kind"], row["metadata"]["retryable"]) == ("system", "error", True)
     assert row["content"] in chunks[-2]["errorText"]
     assert say(live, session, f"again {model.script('ok', [{'text': 'Better.'}])}")[-1][1] == "[DONE]"
+
+
+def test_a_passing_fault_is_tried_again_before_anything_was_shown(live, model, monkeypatch):
+    monkeypatch.setattr("apps.chat.turns.runner.RETRY_SECONDS", (0.01, 0.01, 0.01))
+    marker = model.script("busy", [{"status": 429, "times": 2}, {"text": "At last."}])
+
+    chunks = [chunk for _, chunk in say(live, new_session(live), marker)][:-1]
+
+    assert text_of(chunks) == "At last."
+    assert len(model.requests("busy")) == 3
+    assert [chunk["data"]["message"] for chunk in chunks if chunk["type"] == "data-status"][1:] == [
+        "The model is busy; trying again…"
+    ] * 2
+
+
+def test_a_fault_after_something_was_shown_is_not_tried_again(live, model):
+    marker = model.script("half", [{"text": "Half an"}, {"disconnect": True}])
+
+    chunks = [chunk for _, chunk in say(live, new_session(live), marker)][:-1]
+
+    assert chunks[-2]["errorText"].startswith("[code:broken_stream] ")
+    assert len(model.requests("half")) == 1
+
+
+def test_a_model_that_falls_silent_for_too_long_is_given_up(live, model, settings):
+    settings.CHAT_TOOL_TIMEOUT_SECONDS = 0.2
+    marker = model.script("mute", [{"text": "Well"}, {"sleep": 60}])
+
+    chunks = [chunk for _, chunk in say(live, new_session(live), marker)][:-1]
+
+    assert chunks[-2]["errorText"].startswith("[code:model_silent] ")
+
+
+def test_five_empty_calls_in_a_row_end_the_turn(live, model):
+    marker = model.script("stuck", [{"tool": "todo_write", "arguments": {}}], repeat_last=True)
+
+    chunks = [chunk for _, chunk in say(live, new_session(live), marker)][:-1]
+
+    assert chunks[-2]["errorText"].startswith("[code:empty_tool_calls] ")
+    assert len(model.requests("stuck")) == 5
 
 
 def test_reasoning_alone_after_tools_gets_a_closing_line(live, model):

@@ -39,6 +39,7 @@ class Recorder:
     def __init__(self, claim: Claim, turn: TurnState, publisher: Publisher, writer: EventLogWriter) -> None:
         """Go on after the turn's last finished step."""
         self.step = turn.step
+        self.has_spoken = False  # whether the open step has shown anything but status lines
         self.text_since_tools = turn.text_since_tools  # whether people got text after the last tool result
         self._claim = claim
         self._session_id = turn.session_id
@@ -66,6 +67,7 @@ class Recorder:
         self._stored = 0
         self._calls = {}
         self._known_calls = ()
+        self.has_spoken = False
         self._step_is_open = True
         self._publisher.emit(c.StartStep())
 
@@ -117,6 +119,7 @@ class Recorder:
                 self._publisher.emit(c.ReasoningDelta(id=block, delta=clean(text)))
             case engine.ToolInputStart(index=index, name=name):
                 self._close_block()
+                self.has_spoken = True
                 self._open_call = index
                 self._calls[index] = str(uuid.uuid4())
                 self._publisher.emit(c.ToolInputStart(tool_call_id=self._calls[index], tool_name=clean(name)))
@@ -137,6 +140,7 @@ class Recorder:
         """Return the id of the open block of this kind; opening one closes another."""
         if self._block is None or self._block[0] != kind:
             self._close_block()
+            self.has_spoken = True
             self._block = (kind, str(uuid.uuid4()))
             start = c.TextStart if kind == "text" else c.ReasoningStart
             self._publisher.emit(start(id=self._block[1]))
@@ -255,13 +259,8 @@ class Recorder:
         return fold([*published, *closing], step=self.step, calls=calls)[stored:]
 
     def _count(self, usage: engine.Usage) -> None:
-        self._unbooked = usage
-        self._used = engine.Usage(
-            prompt_tokens=self._used.prompt_tokens + usage.prompt_tokens,
-            completion_tokens=self._used.completion_tokens + usage.completion_tokens,
-            cache_read_tokens=self._used.cache_read_tokens + usage.cache_read_tokens,
-            cache_write_tokens=self._used.cache_write_tokens + usage.cache_write_tokens,
-        )
+        self._unbooked = usage if self._unbooked is None else self._unbooked + usage
+        self._used += usage
 
     def _take_usage(self) -> engine.Usage | None:
         usage, self._unbooked = self._unbooked, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
@@ -23,7 +24,7 @@ from apps.chat.turns.recovery import TakeUp
 from apps.chat.turns.route import Route
 from apps.chat.turns.state import StoredCall, TurnState, conversation
 from apps.engines import base as engine
-from apps.engines.base import EngineError, StepRequest
+from apps.engines.base import EngineError, ModelSilent, StepRequest
 from apps.runtime.db import db
 from apps.runtime.leases import Replaced
 from apps.runtime.worker import Signals
@@ -33,6 +34,10 @@ logger = structlog.get_logger(__name__)
 STATUS_EVERY_SECONDS = 0.25
 #: How long work that was cancelled may take to end before the turn goes on without it.
 CANCEL_SECONDS = 0.8
+#: Pauses before a failed model call is tried again, give or take a half.
+RETRY_SECONDS = (0.5, 1.5, 4.0)
+#: So many calls in a row without arguments, all refused: the model is stuck.
+MOST_EMPTY_CALLS = 5
 CLOSING_LINE = "Done: nothing more to add."
 ROUNDS_USED_UP = "I have used all {rounds} tool rounds of this turn, so I stop here. Ask me to go on, and I will."
 
@@ -49,7 +54,13 @@ class NoAnswer(Exception):
     """The model's answer was empty."""
 
 
-@dataclass(frozen=True, slots=True)
+class ModelStuck(EngineError):
+    """The model kept calling tools without saying what for, so this turn was ended."""
+
+    code = "empty_tool_calls"
+
+
+@dataclass(slots=True)
 class TurnRunner:
     """One attempt at one turn."""
 
@@ -59,6 +70,7 @@ class TurnRunner:
     recorder: Recorder
     signals: Signals
     take_up: TakeUp
+    empty_calls: int = 0
 
     async def run(self) -> bool:
         """Work until the turn has ended; returns False when it went back to the queue instead.
@@ -132,11 +144,44 @@ class TurnRunner:
             model=self.route.model, system=system_prompt(), messages=openai_messages(rows), tools=self.tools.specs()
         )
         self.recorder.begin_step()
-        async with aclosing(self.route.engine.step(request)) as events:
-            async for event in events:
-                self.recorder.take(event)
+        await self.read_patiently(request)
         calls = await self.recorder.store_model_part()
         return [StoredCall(UUID(call["id"]), call["name"], call["arguments"], started=False) for call in calls]
+
+    async def read_patiently(self, request: StepRequest) -> None:
+        """Read the model's answer; a passing fault is tried again as long as people have seen nothing of the step.
+
+        Raises:
+            EngineError: When it can't be had.
+        """
+        for pause in (*RETRY_SECONDS, None):
+            try:
+                await self.read_answer(request)
+            except EngineError as error:
+                if pause is None or not error.transient or self.recorder.has_spoken:
+                    raise
+                logger.info("model_retry", code=error.code, status=error.status)
+                self.recorder.status("The model is busy; trying again…")
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter, no secret
+            else:
+                return
+
+    async def read_answer(self, request: StepRequest) -> None:
+        """Pass the model's answer on as it comes.
+
+        Raises:
+            EngineError: When the call failed, or the model said nothing for twice as long as a tool may take.
+        """
+        async with aclosing(self.route.engine.step(request)) as events:
+            while True:
+                try:
+                    async with asyncio.timeout(2 * settings.CHAT_TOOL_TIMEOUT_SECONDS):
+                        event = await anext(events)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise ModelSilent from None
+                self.recorder.take(event)
 
     async def run_call(self, call: StoredCall) -> None:
         """Run one tool call and store its result."""
@@ -149,6 +194,19 @@ class TurnRunner:
         result = await self.tools.call(call.name, call.arguments, self.context(call))
         text, is_error = render_result(result)
         await self.recorder.end_call(self.row(call, object_text(parse_object(clean(text))), is_error=is_error))
+        self.watch_for_empty_calls(call, is_error=is_error)
+
+    def watch_for_empty_calls(self, call: StoredCall, *, is_error: bool) -> None:
+        """Count refused calls without readable arguments that follow one another.
+
+        Raises:
+            ModelStuck: When there were too many.
+        """
+        arguments = parse_object(call.arguments or "{}")
+        is_empty = is_error and (arguments == {} or isinstance(arguments, str))
+        self.empty_calls = self.empty_calls + 1 if is_empty else 0
+        if self.empty_calls >= MOST_EMPTY_CALLS:
+            raise ModelStuck
 
     def row(self, call: StoredCall, content: str, *, kind: str = "", is_error: bool = False) -> Row:
         """Return the row of a call's result."""
