@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,6 +72,7 @@ class ReasoningReader:
 
 
 _CLOSING = {"<think>": "</think>", "<thinking>": "</thinking>"}
+_TELLING = re.compile(r"[<`\n]")  # characters that may begin a tag, or begin or end code
 _LONGEST_INLINE_CODE = 2  # backticks; three and more open a fenced block, which may hold empty lines
 
 
@@ -101,9 +103,17 @@ class ThinkTagSplitter:
 
     def feed(self, text: str) -> list[TextDelta | ReasoningDelta]:
         """Take some more of the answer and return what is certain by now."""
+        if self._is_plain(text):
+            self._previous = text[-1]
+            return [TextDelta(text)]
         for char in text:
             self._take(char)
         return self._drain()
+
+    def _is_plain(self, text: str) -> bool:
+        """Return whether a text changes nothing of our state, which is so for nearly all of them."""
+        undecided = self._held or self._closing or self._run or not self._visible
+        return bool(text) and not undecided and not _TELLING.search(text)
 
     def flush(self) -> list[TextDelta | ReasoningDelta]:
         """Return what was held back, as it is: something else (a tool call, the end) follows."""

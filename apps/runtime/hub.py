@@ -26,6 +26,9 @@ logger = structlog.get_logger(__name__)
 
 BLOCK_SECONDS = 2.0
 READ_COUNT = 500
+#: With so many logs, a short pause between reads lets one answer carry entries of several.
+MANY_LOGS = 16
+GATHER_SECONDS = 0.005
 MOST_QUEUED_EVENTS = 1000
 MOST_QUEUED_BYTES = 4 * 1024 * 1024
 FIRST_PAUSE_SECONDS = 0.1
@@ -141,13 +144,15 @@ class Hub:
 
     def start(self) -> None:
         """Begin to read, on the running loop."""
-        self._client = async_client(answer_seconds=BLOCK_SECONDS + 3)
+        self._client = async_client()
+        self._reading = async_client(answer_seconds=BLOCK_SECONDS + 3)  # of its own: it must never wait for others
         self._reader = asyncio.create_task(self._read_for_ever(), name="hub")
 
     async def aclose(self) -> None:
         """Stop reading and close the connections."""
         await end_tasks(self._reader, self._waker)
         await self._client.aclose()
+        await self._reading.aclose()
 
     @property
     def client(self) -> redis.asyncio.Redis:
@@ -203,6 +208,8 @@ class Hub:
                         listener()
                     broken = False
                 await self._read_once()
+                if len(self._watches) > MANY_LOGS:
+                    await asyncio.sleep(GATHER_SECONDS)
                 pause = FIRST_PAUSE_SECONDS
             except RedisError as error:
                 logger.warning("hub_disconnected", error=type(error).__name__)
@@ -213,7 +220,7 @@ class Hub:
     async def _read_once(self) -> None:
         places: dict[Any, Any] = {self._control_key: str(self._control_at), self._wake_key: str(self._wake_at)}
         places.update((key, str(watch.at)) for key, watch in self._watches.items())
-        reply: Any = await self._client.xread(places, block=int(BLOCK_SECONDS * 1000), count=READ_COUNT)
+        reply: Any = await self._reading.xread(places, block=int(BLOCK_SECONDS * 1000), count=READ_COUNT)
         for raw_key, rows in reply or ():
             key = raw_key.decode()
             if key == self._control_key:

@@ -11,7 +11,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -32,10 +32,11 @@ class Replaced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One attempt at a run."""
+    """One attempt at a run; `facts` is what its kind read of it together with the claim."""
 
     run_id: UUID
     attempt: int
+    facts: Any = field(default=None, compare=False)
 
 
 def runner_name() -> str:

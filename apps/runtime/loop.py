@@ -12,6 +12,8 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import uvloop
+
 T = TypeVar("T")
 
 CANCEL_AGAIN_SECONDS = 0.2
@@ -22,7 +24,7 @@ class LoopThread:
 
     def __init__(self, name: str = "loop") -> None:
         """Start the thread and wait until its loop runs."""
-        self.loop = asyncio.new_event_loop()
+        self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

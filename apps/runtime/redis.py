@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
+MOST_CONNECTIONS = 64  # of one client; whoever finds all taken waits
 
 RedisError = (redis.RedisError, OSError)
 
@@ -21,13 +22,16 @@ def async_client(*, answer_seconds: float = ANSWER_SECONDS) -> redis.asyncio.Red
 
     It never retries by itself: whoever appends or reads decides what a lost reply means.
     """
-    return redis.asyncio.Redis.from_url(
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.REDIS_URL,
+        max_connections=MOST_CONNECTIONS,
+        timeout=CONNECT_SECONDS,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=answer_seconds,
         retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 @cache

@@ -27,7 +27,7 @@ INTERRUPTED = "interrupted"
 
 def clean(text: str) -> str:
     """Return text without what a database can't hold: NUL characters, and surrogates that belong to no pair."""
-    if "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text):
+    if "\x00" not in text and (text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)):
         return text
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return whole.replace("\x00", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import redis.asyncio
@@ -22,7 +23,6 @@ from apps.chat.turns.route import Router
 from apps.chat.turns.runner import TurnRunner
 from apps.chat.turns.state import TurnState, load
 from apps.runtime import eventlog
-from apps.runtime.db import db_until_done
 from apps.runtime.eventlog import BEGINNING, EventLogWriter
 from apps.runtime.leases import Claim, Replaced, forgotten_ids
 from apps.runtime.loop import end_tasks
@@ -53,8 +53,9 @@ class TurnKind:
         )
 
     def claim(self, run_id: UUID, runner: str) -> Claim | None:
-        """Become a turn's runner."""
-        return Turn.objects.claim(run_id, runner=runner, lease_seconds=self.lease_seconds)
+        """Become a turn's runner; the turn is read on the same way, as every hop between threads delays its answer."""
+        claim = Turn.objects.claim(run_id, runner=runner, lease_seconds=self.lease_seconds)
+        return claim and replace(claim, facts=load(run_id))
 
     def renew(self, run_ids: Sequence[UUID], runner: str) -> tuple[set[UUID], set[UUID]]:
         """Prolong the leases of this process's turns."""
@@ -66,7 +67,7 @@ class TurnKind:
 
     async def run(self, claim: Claim, signals: Signals) -> None:
         """Work on a turn from where its rows and its log are."""
-        turn = await db_until_done(load, claim.run_id)
+        turn: TurnState | None = claim.facts
         if turn is None:
             raise Replaced
         structlog.contextvars.bind_contextvars(session_id=str(turn.session_id), turn_id=str(turn.id))
