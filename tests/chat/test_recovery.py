@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from apps.chat import announce, queries
@@ -15,6 +16,7 @@ from apps.chat.models import Session, ToolCall, Turn
 from apps.chat.stream.follow import StreamExpired, follow_turn
 from apps.chat.stream.publisher import TERMINAL_MAJOR, log_key
 from apps.chat.tools.registry import ToolRegistry
+from apps.chat.turns import runner as runner_module
 from apps.chat.turns import worker as worker_module
 from apps.chat.turns.start import start_turn
 from apps.chat.turns.worker import TurnKind
@@ -281,3 +283,21 @@ async def test_a_place_that_never_was_harms_no_other_reader(hub, kind, session):
 
     async with asyncio.timeout(5):
         assert (await live).rows == await db(queries.answer_rows, turn.pk)
+
+
+async def test_a_database_that_is_away_between_two_steps_fails_no_turn(hub, kind, session, monkeypatch):
+    script(kind, [[*words(3), ("step", "a")], words(3)])
+    turn = await start(session)
+    real = runner_module.conversation
+    away = [OperationalError("the server closed the connection"), InterfaceError("connection already closed")]
+
+    def flaky(session_id):
+        if away and Turn.objects.get(pk=turn.pk).step == 1:
+            raise away.pop()
+        return real(session_id)
+
+    monkeypatch.setattr(runner_module, "conversation", flaky)
+    await run(kind, turn)
+
+    await db(turn.refresh_from_db)
+    assert (turn.status, away) == ("completed", [])

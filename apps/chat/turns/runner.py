@@ -25,7 +25,7 @@ from apps.chat.turns.route import Route
 from apps.chat.turns.state import StoredCall, TurnState, conversation
 from apps.engines import base as engine
 from apps.engines.base import EngineError, ModelSilent, StepRequest
-from apps.runtime.db import db
+from apps.runtime.db import db_until_done
 from apps.runtime.leases import Replaced
 from apps.runtime.worker import Signals
 
@@ -139,7 +139,7 @@ class TurnRunner:
 
     async def ask_model(self) -> list[StoredCall]:
         """Make one model call; returns the tool calls it asked for, stored as planned."""
-        rows = await db(conversation, self.turn.session_id)
+        rows = await db_until_done(conversation, self.turn.session_id)
         request = StepRequest(
             model=self.route.model, system=system_prompt(), messages=openai_messages(rows), tools=self.tools.specs()
         )
