@@ -101,7 +101,7 @@ def facts(command: str, seed: int, seconds: float) -> list[str]:
     return [
         f"- `{command}` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, seed {seed}, {seconds / 60:.1f} minutes",
         f"- commit {commit}",
-        f"- {platform.system()} {platform.release()}, {_cores()} cores; Python {platform.python_version()}; {packages}",
+        f"- {platform.system()}, {_cores()} cores; Python {platform.python_version()}; {packages}",
         f"- {postgres}; {output('redis-server', '--version').split(' sha')[0]}",
     ]
 
