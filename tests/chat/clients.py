@@ -60,11 +60,14 @@ class Socket:
     def __init__(self, connection: websockets.ClientConnection) -> None:
         self.connection = connection
         self.frames: list[dict[str, Any]] = []
+        self._later: list[dict[str, Any]] = []  # received while `say` waited for its answer
 
     async def send(self, **frame: Any) -> None:
         await self.connection.send(json.dumps(frame))
 
     async def receive(self, timeout: float = 15) -> dict[str, Any]:
+        if self._later:
+            return self._later.pop(0)
         frame = json.loads(await asyncio.wait_for(self.connection.recv(), timeout))
         self.frames.append(frame)
         return frame
@@ -92,7 +95,13 @@ class Socket:
         """Send a message and return the turn that answers it."""
         client_id = str(uuid.uuid4())
         await self.send(type="message", session_id=session, message=message, client_message_id=client_id)
-        return (await self.until("accepted", client_message_id=client_id))["turn_id"]
+        early = []
+        async with asyncio.timeout(15):
+            while (frame := await self.receive()).get("client_message_id") != client_id:
+                early.append(frame)
+        assert frame["type"] == "accepted", frame
+        self._later = early  # the turn may be quicker than the answer
+        return frame["turn_id"]
 
 
 def browser_cookie(person: Any) -> str:
