@@ -186,6 +186,7 @@ def crashable(monkeypatch: pytest.MonkeyPatch) -> dict[str, Fate]:
     monkeypatch.setattr(eventlog.EventLogWriter, "_send", send)
     monkeypatch.setattr(eventlog, "read_all_after", read)
     monkeypatch.setattr(ToolRegistry, "call", call)
+    monkeypatch.setattr("apps.chat.turns.runner.RETRY_SECONDS", (0.0, 0.0, 0.0))
     monkeypatch.setattr(worker_module, "FLUSH_SECONDS", 0.3)
     monkeypatch.setattr("apps.chat.stream.follow.SILENCE_SECONDS", 0.2)
     monkeypatch.setattr("apps.chat.stream.follow.GAP_SECONDS", 0.02)
