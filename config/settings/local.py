@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 
 from config.settings.base import *  # noqa: F403
-from config.settings.base import ALLOWED_HOSTS, SECRET_KEY, VAR_DIR
+from config.settings.base import ALLOWED_HOSTS, INSTALLED_APPS, SECRET_KEY, VAR_DIR
 
 VAR_DIR.mkdir(mode=0o700, exist_ok=True)
 
@@ -25,6 +26,9 @@ def kept_secret_key() -> str:
 
 
 SECRET_KEY = SECRET_KEY or kept_secret_key()
+# Only Django's own `runserver` needs daphne (to speak websockets), and importing it takes every process half a second.
+if "runserver" in sys.argv[1:2]:
+    INSTALLED_APPS = ["daphne", *INSTALLED_APPS]
 ALLOWED_HOSTS = [*ALLOWED_HOSTS, "localhost", "127.0.0.1", "[::1]"]
 CHAT_ALLOW_LOCAL_MODEL_HOSTS = True
 SERVESTATIC_USE_FINDERS = True

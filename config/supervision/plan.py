@@ -24,10 +24,17 @@ QUIET_WORKER = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is started: first the services that the product needs, then, when they answer, the product."""
+    """What is started: the services that the product needs; when they answer, the product; when that does, the rest.
+
+    Attributes:
+        services: What the product can't start without.
+        product: What has to be there before somebody can ask something and be answered.
+        background: What may come a moment later, so that it doesn't keep the product from its processors.
+    """
 
     services: tuple[Spec, ...]
     product: tuple[Spec, ...]
+    background: tuple[Spec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ def make_plan(needs: Needs, listener: socket.socket) -> Plan:
         product=(
             web(listener, env),
             worker("turn_worker", "turns", TURN_THREADS, env, worker_stop),
+        ),
+        background=(
             worker("graph_worker", "graphs,default", GRAPH_THREADS, env, worker_stop),
             beat(env),
         ),

@@ -36,8 +36,8 @@ class Supervisor:
             plan: What to start.
             console: Where lines go.
             prepare: Blocking work that must be done before the product starts, while services are starting.
-            announce: Told name and pid of every process, first when all are ready and then at every change.
-            celebrate: Called once, when everything answers.
+            announce: Told name and pid of every process, first when the product is ready and then at every change.
+            celebrate: Called once, when the product answers.
         """
         self._plan = plan
         self._console = console
@@ -45,7 +45,7 @@ class Supervisor:
         self._announce = announce
         self._celebrate = celebrate
         self._children: list[Child] = []
-        self._all_ready = False
+        self._product_ready = False
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -74,9 +74,11 @@ class Supervisor:
         await self._unless_stopped(_together([*(child.wait_ready() for child in services), self._prepared()]))
         product = [self._add(spec) for spec in self._plan.product]
         await self._unless_stopped(_together(child.wait_ready() for child in product))
-        self._all_ready = True
+        background = [self._add(spec) for spec in self._plan.background]
+        self._product_ready = True
         self._tell_pids()
         self._celebrate()
+        await self._unless_stopped(_together(child.wait_ready() for child in background))
 
     async def _prepared(self) -> None:
         # Shielded: a database is not left in the middle of a migration because somebody pressed Ctrl-C.
@@ -110,7 +112,7 @@ class Supervisor:
             await asyncio.wait({stop, working})
 
     def _tell_pids(self) -> None:
-        if self._all_ready:
+        if self._product_ready:
             self._announce({child.spec.name: child.pid for child in self._children if child.pid is not None})
 
     def _ask_to_stop(self) -> None:
@@ -125,10 +127,10 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         """Stop the product together, then the services that it still needed while it stopped."""
-        self._all_ready = False
-        product = {spec.name for spec in self._plan.product}
-        await asyncio.gather(*(child.stop() for child in self._children if child.spec.name in product))
-        await asyncio.gather(*(child.stop() for child in self._children if child.spec.name not in product))
+        self._product_ready = False
+        services = {spec.name for spec in self._plan.services}
+        await asyncio.gather(*(child.stop() for child in self._children if child.spec.name not in services))
+        await asyncio.gather(*(child.stop() for child in self._children if child.spec.name in services))
 
 
 async def _together(waits: Iterable[Coroutine[Any, Any, None]]) -> None:
