@@ -75,12 +75,17 @@ class Child:
         self._on_change = on_change
         self._transport: asyncio.SubprocessTransport | None = None
         self._stopping = asyncio.Event()
+        self._started = asyncio.Event()
         self._ready = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to keep the process alive."""
         self._keeper = asyncio.create_task(self._keep_alive(), name=self.spec.name)
+
+    async def wait_started(self) -> None:
+        """Wait until there is a process, which need not answer yet."""
+        await self._started.wait()
 
     async def wait_ready(self) -> None:
         """Wait until the process answers for the first time.
@@ -147,6 +152,7 @@ class Child:
         """Run the process to its end and return its exit code, negative for a signal."""
         transport, ears = await self._spawn()
         self._transport, self.pid = transport, transport.get_pid()
+        self._started.set()
         self._on_change()
         if self._stopping.is_set():  # asked to stop while it was being started
             self._signal(signal.SIGTERM)

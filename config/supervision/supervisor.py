@@ -75,6 +75,7 @@ class Supervisor:
         product = [self._add(spec) for spec in self._plan.product]
         await self._unless_stopped(_together(child.wait_ready() for child in product))
         background = [self._add(spec) for spec in self._plan.background]
+        await self._unless_stopped(_together(child.wait_started() for child in background))
         self._product_ready = True
         self._tell_pids()
         self._celebrate()
