@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from apps.engines import catalog
+from apps.engines.catalog import ModelFacts
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 if (BASE_DIR / ".env").exists() and os.environ.get("FLIGHTDECK_READ_DOTENV", "true") == "true":
     environ.Env.read_env(BASE_DIR / ".env")
@@ -57,6 +60,25 @@ def seconds(text: str) -> float:
 def names(text: str) -> list[str]:
     """Read a comma-separated list."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def one_of(*values: str) -> Callable[[str], str]:
+    """Read one of some words."""
+
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"must be {' or '.join(values)}")
+        return text
+
+    return parse
+
+
+def model_facts(text: str) -> dict[str, ModelFacts]:
+    """Read `{"model id": {"context_tokens": …, …}, …}`; empty means none."""
+    try:
+        return catalog.parse_table(text) if text else {}
+    except ValueError as error:
+        raise ValueError(f"must be a JSON object of models: {error}") from error
 
 
 def url(*schemes: str) -> Callable[[str], str]:
@@ -110,6 +132,24 @@ VARIABLES: dict[str, Variable] = {
     "CHAT_MODEL": Variable(str, "", "The standard model; empty = the provider's default in the table of models."),
     "CHAT_ADVANCED_MODEL": Variable(str, "", "The advanced model; empty = the provider's default."),
     "CHAT_MAX_THINKING_TOKENS": Variable(whole_number, "8192", "Reasoning budget a step, in tokens; 0 = off."),
+    "CHAT_DEFAULT_MODE": Variable(one_of("fast", "extended_thinking"), "fast", "Who answers when nobody chose a mode."),
+    "CHAT_TITLE_MODEL": Variable(str, "", "The cheap model for titles and summaries; empty = the provider's default."),
+    "CHAT_PROMPT_CACHE_TTL": Variable(one_of("5m", "1h"), "1h", "How long Anthropic's models keep a cached prompt."),
+    "CHAT_MODEL_FACTS": Variable(
+        model_facts, "", "What other models can do and cost, as JSON; see docs/turns.md. Adds to the built-in table."
+    ),
+    "CHAT_DAILY_LIMIT_MICRODOLLARS": Variable(
+        whole_number, "1000000", "Model spend a day of a FREE user, in microdollars; 0 = unlimited."
+    ),
+    "CHAT_WEEKLY_LIMIT_MICRODOLLARS": Variable(
+        whole_number, "5000000", "Model spend a week of a FREE user, in microdollars; 0 = unlimited."
+    ),
+    "CHAT_USAGE_RESET_COST_CENTS": Variable(
+        whole_number, "0", "Credits that clearing the daily window costs, in cents; 0 = can't be bought."
+    ),
+    "CHAT_MAX_DAILY_RESETS": Variable(positive_integer, "5", "How often a day one user may buy that."),
+    "CHAT_AGENT_CACHE_SIZE": Variable(positive_integer, "128", "Conversations that a worker keeps warm."),
+    "CHAT_AGENT_IDLE_SECONDS": Variable(seconds, "3600", "A conversation is kept warm this long after its last turn."),
     "CHAT_TOOL_MODULES": Variable(names, "", "Further modules with a TOOLS list for the copilot, comma-separated."),
     "CHAT_MAX_TOOL_ROUNDS": Variable(positive_integer, "30", "Tool rounds of one turn at most."),
     "CHAT_TOOL_TIMEOUT_SECONDS": Variable(seconds, "300", "One tool call waits at most this long."),

@@ -189,6 +189,8 @@ class Message(models.Model):
     provider_blocks = models.JSONField(null=True, blank=True)
     file_ids = models.JSONField(default=list, blank=True)
     context = models.JSONField(null=True, blank=True)  # the page it was sent from: {url, content}
+    # The server's own `<user_context>` and the like that the model reads before this row; shown to nobody.
+    model_prefix = models.TextField(blank=True)
     metadata = models.JSONField(null=True, blank=True)  # of system rows: {code, retryable}
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     client_message_id = models.UUIDField(null=True, blank=True)
