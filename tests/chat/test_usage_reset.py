@@ -199,6 +199,21 @@ def test_a_reset_whose_window_changed_meanwhile_is_429_and_pays_nothing(owner, m
     assert balance_cents(owner.user.pk) == 1000
 
 
+def test_a_week_that_fills_up_meanwhile_is_not_sold(owner, monkeypatch):
+    give(owner)
+    pay(owner, 6 * LIMIT - 1, NOON)
+    refuse = resets._refuse_in_vain
+
+    def a_call_ends(plan, used):
+        refuse(plan, used)
+        pay(owner, 1, NOON)
+
+    monkeypatch.setattr(resets, "_refuse_in_vain", a_call_ends)
+    with pytest.raises(ResetRefused, match="weekly limit"):
+        buy(owner)
+    assert state(owner) == ((6 * LIMIT - 1, 0, 0), (6 * LIMIT - 1, 0, 0), 1000)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_spenders_grants_bookings_and_resets_at_once_keep_every_book(owner):
     give(owner, 700)
