@@ -141,7 +141,7 @@ class TurnRunner:
         """Make one model call; returns the tool calls it asked for, stored as planned."""
         rows = await db_until_done(conversation, self.turn.session_id)
         request = StepRequest(
-            model=self.route.model, system=system_prompt(), messages=openai_messages(rows), tools=self.tools.specs()
+            model=self.route.model, system=(system_prompt(),), messages=openai_messages(rows), tools=self.tools.specs()
         )
         self.recorder.begin_step()
         await self.read_patiently(request)
