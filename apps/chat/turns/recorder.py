@@ -7,8 +7,10 @@ is what `fold` makes of the chunks it published.
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from apps.chat.stream import chunks as c
@@ -16,6 +18,7 @@ from apps.chat.stream.fold import Folder, Row, drained_chunk, error_row, fold, p
 from apps.chat.stream.publisher import Publisher
 from apps.chat.turns.rows import Write, commit
 from apps.chat.turns.state import TurnState
+from apps.chat.usage.costs import ModelCall
 from apps.engines import base as engine
 from apps.runtime.db import db_until_done
 from apps.runtime.eventlog import EventLogWriter
@@ -31,6 +34,12 @@ def clean(text: str) -> str:
         return text
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return whole.replace("\x00", "")
+
+
+def storable(blocks: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return a provider's blocks, or none of them where a database can't hold them: changed ones would be refused."""
+    text = json.dumps(blocks, ensure_ascii=False)
+    return () if "\\u0000" in text or clean(text) != text else blocks
 
 
 class Recorder:
@@ -55,7 +64,8 @@ class Recorder:
         self._open_call: int | None = None
         self._waiting: list[engine.EngineEvent] = []  # what came while another call's input was being written
         self._known_calls: Sequence[str] = ()  # calls that an earlier attempt stored in the open step
-        self._unbooked: engine.Usage | None = None
+        self._provider_blocks: Sequence[dict[str, Any]] = ()  # of the open step
+        self._unbooked: list[ModelCall] = []
         self._used = engine.Usage()
         self._told = self._used
 
@@ -67,6 +77,7 @@ class Recorder:
         self._stored = 0
         self._calls = {}
         self._known_calls = ()
+        self._provider_blocks = ()
         self.has_spoken = False
         self._step_is_open = True
         self._publisher.emit(c.StartStep())
@@ -133,8 +144,8 @@ class Recorder:
                 waiting, self._waiting = self._waiting, []
                 for earlier in waiting:
                     self.take(earlier)
-            case engine.Usage():
-                self._count(event)
+            case engine.StepEnd(provider_blocks=blocks):
+                self._provider_blocks = storable(blocks)
 
     def _in_block(self, kind: str) -> str:
         """Return the id of the open block of this kind; opening one closes another."""
@@ -161,7 +172,11 @@ class Recorder:
         rows = self._unstored_rows()
         calls = [call for row in rows for call in row.tool_calls]
         if calls:
-            await self._write(Write(rows=rows, step=self.step + 1, usage=self._take_usage()))
+            blocks = self._provider_blocks
+            await self._write(
+                Write(rows=rows, step=self.step + 1, model_calls=self._take_calls(), provider_blocks=blocks)
+            )
+            self._provider_blocks = ()
             self._stored = len(self._publisher.published)
         return calls
 
@@ -193,7 +208,8 @@ class Recorder:
             rows=self._unstored_rows(),
             step=self.step + 1,
             resume_after=str(last),
-            usage=self._take_usage(),
+            provider_blocks=self._provider_blocks,
+            model_calls=self._take_calls(),
             drained_until=str(last.next) if drains else "",
         )
         drained = await self._write(write)
@@ -240,7 +256,8 @@ class Recorder:
             rows=rows,
             step=self._last_step,
             resume_after=resume_after,
-            usage=self._take_usage(),
+            provider_blocks=self._provider_blocks,
+            model_calls=self._take_calls(),
             ended=status,
             error=error,
         )
@@ -269,13 +286,14 @@ class Recorder:
         stored = len(fold(published[: self._stored], step=self.step, calls=calls))
         return fold([*published, *closing], step=self.step, calls=calls)[stored:]
 
-    def _count(self, usage: engine.Usage) -> None:
-        self._unbooked = usage if self._unbooked is None else self._unbooked + usage
-        self._used += usage
+    def count(self, call: ModelCall) -> None:
+        """Take down what a model call used; the next write books it."""
+        self._unbooked.append(call)
+        self._used += call.usage
 
-    def _take_usage(self) -> engine.Usage | None:
-        usage, self._unbooked = self._unbooked, None
-        return usage
+    def _take_calls(self) -> list[ModelCall]:
+        calls, self._unbooked = self._unbooked, []
+        return calls
 
     def _usage_chunks(self) -> list[c.Chunk]:
         """Return the tokens used so far as a chunk, if there is news."""

@@ -16,6 +16,7 @@ from apps.chat.stream.fold import FOLLOW_UP, Row, follow_up_row
 from apps.chat.turns import pending
 from apps.chat.turns.places import append_messages, lock_session
 from apps.chat.turns.start import auto_continue
+from apps.chat.usage.costs import ModelCall, book
 from apps.engines.base import Usage
 from apps.runtime.leases import Claim, Replaced
 
@@ -30,7 +31,8 @@ class Write:
         step: The step that the rows belong to, which this write finishes when `resume_after` is given.
         started: A call that is about to run.
         resume_after: The id of the last event of the step that this write finishes.
-        usage: Tokens of a model call that ended.
+        provider_blocks: The provider's own blocks of the step, kept with its first assistant row.
+        model_calls: Model calls that ended, to be booked.
         ended: The terminal status, in the last write of all.
         error: Code and sentence of a failure.
         handed_over: True when the run goes back into the queue.
@@ -42,7 +44,8 @@ class Write:
     step: int = 0
     started: UUID | None = None
     resume_after: str = ""
-    usage: Usage | None = None
+    provider_blocks: Sequence[dict[str, Any]] = ()
+    model_calls: Sequence[ModelCall] = ()
     ended: str = ""
     error: tuple[str, str] = ("", "")
     handed_over: bool = False
@@ -68,6 +71,7 @@ def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> list[Ro
         write = replace(write, resume_after=write.drained_until)
     if not Turn.objects.fenced_write(claim, number, **turn_changes(write)):
         return drained_before(claim.run_id, write) if write.drained_until else []
+    book_calls(session_id, claim.run_id, write.model_calls)
     calls = [call for row in write.rows for call in row.tool_calls]
     ToolCall.objects.bulk_create(
         ToolCall(
@@ -81,7 +85,11 @@ def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> list[Ro
         for position, call in enumerate(calls)
     )
     kept = [row for row in write.rows if row.tool_call_id is None or end_call(row.tool_call_id)]
-    append_messages(session_id, [*(message_of(row, session_id, claim.run_id) for row in kept), *waited])
+    messages = [message_of(row, session_id, claim.run_id) for row in kept]
+    answer = next((message for message in messages if message.role == Message.Role.ASSISTANT), None)
+    if answer is not None and write.provider_blocks:
+        answer.provider_blocks = list(write.provider_blocks)
+    append_messages(session_id, [*messages, *waited])
     if write.started is not None:
         begun = ToolCall.objects.filter(pk=write.started).exclude(state=ToolCall.State.DONE)
         begun.update(state=ToolCall.State.STARTED, started_at=Now())
@@ -98,6 +106,15 @@ def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> list[Ro
     return [follow_up_row(write.step, str(row.pk), row.content) for row in waited]
 
 
+def book_calls(session_id: UUID, turn_id: UUID, calls: Sequence[ModelCall]) -> None:
+    """Book model calls on the session's owner and the turn."""
+    if not calls:
+        return
+    user_id = Session.objects.values_list("user_id", flat=True).get(pk=session_id)
+    cost = sum(book(user_id=user_id, session_id=session_id, turn_id=turn_id, call=call) for call in calls)
+    Turn.objects.filter(pk=turn_id).update(cost_microdollars=F("cost_microdollars") + cost)
+
+
 def drained_before(turn_id: UUID, write: Write) -> list[Row]:
     """Return what a write that is repeated had let into the turn."""
     rows = Message.objects.filter(turn=turn_id, step=write.step, role=Message.Role.USER, kind=FOLLOW_UP)
@@ -109,13 +126,13 @@ def turn_changes(write: Write) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if write.resume_after:
         changes |= {"step": write.step, "resume_after": write.resume_after}
-    if write.usage is not None:
+    if write.model_calls:
+        used = sum((call.usage for call in write.model_calls), start=Usage())
         changes |= {
-            "prompt_tokens": F("prompt_tokens") + write.usage.prompt_tokens,
-            "completion_tokens": F("completion_tokens") + write.usage.completion_tokens,
-            "cache_read_tokens": F("cache_read_tokens") + write.usage.cache_read_tokens,
-            "cache_creation_tokens": F("cache_creation_tokens") + write.usage.cache_write_tokens,
-            "cost_microdollars": F("cost_microdollars") + (write.usage.cost_microdollars or 0),
+            "prompt_tokens": F("prompt_tokens") + used.prompt_tokens,
+            "completion_tokens": F("completion_tokens") + used.completion_tokens,
+            "cache_read_tokens": F("cache_read_tokens") + used.cache_read_tokens,
+            "cache_creation_tokens": F("cache_creation_tokens") + used.cache_write_tokens,
         }
     if write.ended:
         code, sentence = write.error

@@ -18,7 +18,7 @@ from django.conf import settings
 from apps.chat.stream.fold import NO_RESULT, Row, object_text, parse_object
 from apps.chat.tools.base import ToolContext
 from apps.chat.tools.registry import ToolRegistry, render_result
-from apps.chat.turns.history import openai_messages, system_prompt
+from apps.chat.turns.history import system_prompt
 from apps.chat.turns.recorder import INTERRUPTED, Recorder, clean
 from apps.chat.turns.recovery import TakeUp
 from apps.chat.turns.route import Route
@@ -105,6 +105,8 @@ class TurnRunner:
 
     async def answer(self) -> None:
         """Loop over steps until the model calls no more tools."""
+        if self.route.notice:
+            self.recorder.status(self.route.notice)
         if self.turn.open_rows:
             self.recorder.reopen_step([str(call.id) for call in self.turn.open_calls], self.take_up.replay)
             await self.run_round(self.turn.open_calls)
@@ -142,7 +144,10 @@ class TurnRunner:
         """Make one model call; returns the tool calls it asked for, stored as planned."""
         rows = await db_until_done(conversation, self.turn.session_id)
         request = StepRequest(
-            model=self.route.model, system=system_prompt(), messages=openai_messages(rows), tools=self.tools.specs()
+            model=self.route.model,
+            system=(system_prompt(),),
+            messages=self.route.build_messages(rows),
+            tools=self.tools.specs(),
         )
         self.recorder.begin_step()
         await self.read_patiently(request)
@@ -182,7 +187,10 @@ class TurnRunner:
                     return
                 except TimeoutError:
                     raise ModelSilent from None
-                self.recorder.take(event)
+                if isinstance(event, engine.Usage):
+                    self.recorder.count(self.route.call_of(event))
+                else:
+                    self.recorder.take(event)
 
     async def run_call(self, call: StoredCall) -> None:
         """Run one tool call and store its result."""

@@ -90,11 +90,9 @@ def title(question: str) -> str:
     return " ".join(words[:_MAX_TITLE_WORDS]).rstrip(".,;:!?")
 
 
-def asks_for_title(conversation: Conversation, *, streamed: bool) -> bool:
-    """Tell whether a request wants a conversation's title: whole, without tools, and it says so."""
-    if streamed or conversation.tools:
-        return False
-    return bool(_TITLE_REQUEST.search(conversation.system))
+def asks_for_title(conversation: Conversation) -> bool:
+    """Tell whether a request wants a conversation's title: it offers no tools, and its system prompt says so."""
+    return not conversation.tools and bool(_TITLE_REQUEST.search(conversation.system))
 
 
 def _keyword(question: str) -> str:
