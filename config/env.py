@@ -144,15 +144,15 @@ VARIABLES: dict[str, Variable] = {
         model_facts, "", "What other models can do and cost, as JSON; see docs/turns.md. Adds to the built-in table."
     ),
     "CHAT_DAILY_LIMIT_MICRODOLLARS": Variable(
-        whole_number, "1000000", "Model spend a day of a FREE user, in microdollars; 0 = unlimited."
+        whole_number, "1000000", "Model spend a day of a FREE user, in microdollars; 0 = unlimited. Live."
     ),
     "CHAT_WEEKLY_LIMIT_MICRODOLLARS": Variable(
-        whole_number, "5000000", "Model spend a week of a FREE user, in microdollars; 0 = unlimited."
+        whole_number, "5000000", "Model spend a week of a FREE user, in microdollars; 0 = unlimited. Live."
     ),
     "CHAT_USAGE_RESET_COST_CENTS": Variable(
-        whole_number, "0", "Credits that clearing the daily window costs, in cents; 0 = can't be bought."
+        whole_number, "0", "Credits that clearing the daily window costs, in cents; 0 = can't be bought. Live."
     ),
-    "CHAT_MAX_DAILY_RESETS": Variable(positive_integer, "5", "How often a day one user may buy that."),
+    "CHAT_MAX_DAILY_RESETS": Variable(positive_integer, "5", "How often a day one user may buy that. Live."),
     "CHAT_AGENT_CACHE_SIZE": Variable(positive_integer, "128", "Conversations that a worker keeps warm."),
     "CHAT_AGENT_IDLE_SECONDS": Variable(seconds, "3600", "A conversation is kept warm this long after its last turn."),
     "CHAT_TOOL_MODULES": Variable(names, "", "Further modules with a TOOLS list for the copilot, comma-separated."),
