@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from apps.chat.usage.costs import book
+from apps.chat.usage.costs import ModelCall, book
 from apps.chat.usage.models import UsageWindow
 from apps.engines.base import Usage
 from apps.engines.catalog import UNKNOWN
@@ -19,11 +19,13 @@ def pay(person, microdollars, now=None, *, usage=None, facts=UNKNOWN, session=No
         user_id=person.user.pk,
         session_id=session and session.pk,
         turn_id=turn and turn.pk,
-        provider="demo",
-        model=model,
-        usage=usage or Usage(prompt_tokens=10, completion_tokens=5, cost_microdollars=microdollars),
-        model_facts=facts,
-        cache_ttl="5m",
+        call=ModelCall(
+            provider="demo",
+            model=model,
+            usage=usage or Usage(prompt_tokens=10, completion_tokens=5, cost_microdollars=microdollars),
+            facts=facts,
+            cache_ttl="5m",
+        ),
         now=now,
     )
 
