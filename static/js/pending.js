@@ -108,7 +108,9 @@ export class Pending extends EventTarget {
     if (this.find(clientId)?.state !== "sending") return;
     this.change(clientId, { state: "sent" });
     clearTimeout(this.settleTimer);
-    this.settleTimer = setTimeout(() => this.load(), SETTLE_WITHIN_MS);
+    this.settleTimer = setTimeout(() => {
+      if (this.items.some((item) => item.state === "sent")) this.load();
+    }, SETTLE_WITHIN_MS);
   }
 
   /**

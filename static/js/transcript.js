@@ -3,7 +3,7 @@
 import { endedSilently, isVisible } from "./fold.js";
 import { copyText, h, icon, setChildren } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
-import { toolCard, toolDetails, toolWords } from "./tools.js";
+import { thoughtWords, toolCard, toolDetails, toolWords } from "./tools.js";
 
 const NEAR_BOTTOM = 56; // pixels that still count as "at the bottom"
 const SLOW_FRAME_MS = 8;
@@ -224,13 +224,6 @@ export class Transcript {
 function sameWords(one, other) {
   const plain = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").replace(/^(\S+) www /, "$1 ").trim();
   return plain(one) === plain(other);
-}
-
-/** Return how long the copilot thought; "" where that is not worth a word. */
-export function thoughtWords(durationMs) {
-  const seconds = Math.round((durationMs ?? 0) / 1000);
-  if (seconds < 1) return "";
-  return seconds < 60 ? `Thought for ${seconds} s` : `Thought for ${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
 let accordions = 0;

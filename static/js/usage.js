@@ -101,7 +101,7 @@ export class Usage {
     if (line.textContent !== words) line.textContent = words;
     const button = this.banner.querySelector("button");
     button.hidden = !(this.usage.reset_cost > 0 && spent.includes("daily"));
-    button.textContent = `Reset today for ${credits(this.usage.reset_cost ?? 0)}`;
+    button.textContent = `Reset for ${credits(this.usage.reset_cost ?? 0)}`;
   }
 
   loadAtReset() {
