@@ -15,7 +15,7 @@ from apps.runtime.redis import RedisError, sync_client
 
 logger = structlog.get_logger(__name__)
 
-#: The control stream of the hubs: begun and ended turns, changed sessions.
+#: The control stream of the hubs: begun and ended turns, changed sessions and waiting messages.
 CONTROL_KEY = "chat:turns"
 MOST_ANNOUNCEMENTS = 10_000
 
@@ -25,6 +25,7 @@ RUN_TURN = "apps.chat.tasks.run_turn"
 STARTED = "started"
 ENDED = "ended"
 CHANGED = "changed"
+PENDING = "pending"
 
 
 def stop_channel() -> str:
@@ -33,7 +34,7 @@ def stop_channel() -> str:
 
 
 def announce(what: str, *, user_id: UUID, session_id: UUID, turn_id: UUID | str = "") -> None:
-    """Tell the web processes that a turn began or ended, or that a session changed or went."""
+    """Tell the web processes that a turn began or ended, or that a session, or what waits in it, changed or went."""
     told: dict[str, str] = {
         "what": what,
         "user_id": str(user_id),

@@ -25,6 +25,7 @@ from apps.chat.live import live
 from apps.chat.models import Turn
 from apps.chat.stream import chunks as c
 from apps.chat.stream.follow import StreamExpired, follow_turn
+from apps.chat.turns.start import Queued
 from apps.runtime import sse
 from apps.runtime.db import db
 from apps.runtime.errors import DomainError
@@ -135,6 +136,37 @@ class SessionCancelView(APIView):
         return Response({"cancelled": answer.cancelled, **({"reason": answer.reason} if answer.reason else {})})
 
 
+class PendingListView(APIView):
+    """What waits for the running turn."""
+
+    @extend_schema(responses={200: shapes.WaitingSerializer, 404: NOT_FOUND})
+    def get(self, request: Request, session_id: UUID) -> Response:
+        """Return the messages that wait, in order; looking takes none away. There are never more than ten."""
+        session = queries.access_session(request.user, session_id)
+        return Response(shapes.WaitingSerializer(queries.waiting(session.pk)).data)
+
+
+class PendingMessageView(APIView):
+    """One message that waits."""
+
+    serializer_class = shapes.ChangePendingSerializer
+
+    @extend_schema(request=shapes.ChangePendingSerializer, responses={200: shapes.WaitingSerializer, 404: NOT_FOUND})
+    def patch(self, request: Request, session_id: UUID, item_id: UUID) -> Response:
+        """Give it another text or place; 404 once the copilot has read it."""
+        session = queries.access_session(request.user, session_id)  # a foreign id is unknown whatever the body says
+        data = shapes.ChangePendingSerializer(data=request.data)
+        data.is_valid(raise_exception=True)
+        services.change_pending(user=request.user, session_id=session_id, item_id=item_id, **data.validated_data)
+        return Response(shapes.WaitingSerializer(queries.waiting(session.pk)).data)
+
+    @extend_schema(responses={204: None, 404: NOT_FOUND})
+    def delete(self, request: Request, session_id: UUID, item_id: UUID) -> Response:
+        """Take it back; 404 once the copilot has read it."""
+        services.delete_pending(user=request.user, session_id=session_id, item_id=item_id)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
 class SuggestedPromptsView(APIView):
     """Prompts to begin with."""
 
@@ -186,7 +218,7 @@ async def session_stream(request: HttpRequest, session_id: UUID) -> HttpResponse
 
 
 async def send_and_stream(request: HttpRequest, session_id: UUID) -> HttpResponseBase:
-    """Store a message, start its turn and stream it."""
+    """Store a message, start its turn and stream it; a message that has to wait is answered with 202."""
 
     def take() -> tuple[UUID | None, HttpResponse | None]:
         door = _Door()
@@ -197,13 +229,15 @@ async def send_and_stream(request: HttpRequest, session_id: UUID) -> HttpRespons
             queries.access_session(asked.user, session_id)  # before the body: a foreign id must not tell them apart
             data = shapes.SendMessageSerializer(data=asked.data)
             data.is_valid(raise_exception=True)
-            started = services.send_message(user=asked.user, session_id=session_id, data=data.validated_data)
+            taken = services.send_message(user=asked.user, session_id=session_id, data=data.validated_data)
         except (APIException, DomainError, RequestDataTooBig, OperationalError, InterfaceError) as error:
             return None, door.refuse(asked, error)
-        return started.turn_id, None
+        if isinstance(taken, Queued):
+            return None, JsonResponse(shapes.queued_body(taken), status=status.HTTP_202_ACCEPTED)
+        return taken.turn_id, None
 
-    turn_id, refusal = await db(take)
-    return refusal if turn_id is None else sse.response(turn_frames(turn_id, BEGINNING))  # type: ignore[return-value]
+    turn_id, answer = await db(take)
+    return answer if turn_id is None else sse.response(turn_frames(turn_id, BEGINNING))  # type: ignore[return-value]
 
 
 async def resume_stream(request: HttpRequest, session_id: UUID) -> HttpResponseBase:

@@ -24,8 +24,9 @@ from apps.accounts import services as accounts
 from apps.chat import queries, services
 from apps.chat.frames import BadFrame, event_id_of, first_problem, read_frame, uuid_of
 from apps.chat.live import SessionFeed, live
-from apps.chat.serializers import SendMessageSerializer
+from apps.chat.serializers import SendMessageSerializer, queued_body
 from apps.chat.stream.follow import StreamExpired
+from apps.chat.turns.start import Queued
 from apps.runtime.db import db, db_until_done
 from apps.runtime.errors import DomainError, Invalid, Unavailable
 from apps.runtime.eventlog import BEGINNING, EventId
@@ -239,7 +240,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 "session_id": str(session_id),
                 "turn": turn and {"id": str(turn.pk), "status": turn.status},
                 "latest_sequence": found["latest_sequence"],
-                "pending": {"count": 0, "messages": []},
+                "pending": found["waiting"],
             }
         )
         first = found["follow"] or (turn.pk if turn and turn_id is None else None)
@@ -252,7 +253,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.drop(uuid_of(frame, "session_id"))
 
     async def on_message(self, frame: dict[str, Any]) -> None:
-        """Send a message; the answer is `accepted`."""
+        """Send a message; the answer is `accepted`, or `queued` when it waits for the turn in flight."""
         session_id = uuid_of(frame, "session_id")
         data = SendMessageSerializer(data=frame)
         try:
@@ -261,17 +262,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await db(queries.access_session, self.user, session_id)  # a foreign id is unknown whatever the rest says
             raise Invalid(first_problem(error)) from error
         user = self.user
-        started = await db_until_done(services.send_message, user=user, session_id=session_id, data=data.validated_data)
-        self.outbox.put_now(
-            {
-                "type": "accepted",
-                "client_message_id": frame.get("client_message_id"),
-                "session_id": str(session_id),
-                "turn_id": str(started.turn_id),
-            }
-        )
+        taken = await db_until_done(services.send_message, user=user, session_id=session_id, data=data.validated_data)
+        names = {"client_message_id": frame.get("client_message_id"), "session_id": str(session_id)}
+        if isinstance(taken, Queued):
+            self.outbox.put_now({"type": "queued", **names, **queued_body(taken)})
+            return
+        self.outbox.put_now({"type": "accepted", **names, "turn_id": str(taken.turn_id)})
         if held := self.subscriptions.get(session_id):
-            held[0].hear(started.turn_id)
+            held[0].hear(taken.turn_id)
 
     async def on_stop(self, frame: dict[str, Any]) -> None:
         """Stop the session's turn; its `abort` and `finish` come as events."""
@@ -397,4 +395,5 @@ def subscription_facts(user: Any, session_id: UUID, turn_id: UUID | None) -> dic
         "follow": asked.pk if asked else None,
         "active": queries.active_turn(session_id),
         "latest_sequence": queries.latest_sequence(session_id),
+        "waiting": queries.waiting(session_id),
     }

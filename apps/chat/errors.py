@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from apps.runtime.errors import Conflict
+from apps.runtime.errors import LimitReached
 
 
-class TurnInFlight(Conflict):
-    """The copilot is still answering in this chat. Wait for it, or stop it."""
+class PendingFull(LimitReached):
+    """Ten messages wait for the copilot already. This one was not taken; send it again when it has read some."""
 
-    code = "turn_in_flight"
+    code = "pending_full"
+
+
+class TooManyQueued(LimitReached):
+    """You queued thirty messages within a minute. This one was not taken; wait a little."""
+
+    code = "too_many_queued"

@@ -134,7 +134,8 @@ class Live:
             for feed in list(self.feeds.get(session_id, ())):
                 feed.hear(turn_id)
         if user_id in self.sidebars:
-            task = asyncio.create_task(self._tell_sidebars(user_id, session_id))
+            tell = self._tell_waiting if told.get("what") == announce.PENDING else self._tell_sidebars
+            task = asyncio.create_task(tell(user_id, session_id))
             self._tellers.add(task)
             task.add_done_callback(self._tellers.discard)
 
@@ -150,6 +151,15 @@ class Live:
             frame["title"] = session.title
             frame["updated_at"] = session.updated_at.isoformat()
             frame["is_processing"] = getattr(session, "is_processing", False)
+        for listener in list(self.sidebars.get(user_id, ())):
+            listener(frame)
+
+    async def _tell_waiting(self, user_id: UUID, session_id: UUID) -> None:
+        try:
+            waiting = await db(queries.waiting, session_id)
+        except (OperationalError, InterfaceError):
+            return  # a tab that subscribes anew is told
+        frame: dict[str, Any] = {"type": "pending", "session_id": str(session_id), **waiting}
         for listener in list(self.sidebars.get(user_id, ())):
             listener(frame)
 

@@ -14,6 +14,7 @@ from apps.runtime.leases import LeasedRun, LeasedRunQuerySet
 
 MESSAGE_LIMIT = 64_000  # characters of one user message
 MOST_FILES = 20  # files attached to one message
+MOST_PENDING = 10  # messages that wait in one session
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -161,6 +162,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Leave out rows of a step that still runs: its events bring them, and they may yet change."""
         running = Q(turn__status__in=Turn.IN_FLIGHT) & Q(step__gt=F("turn__step"))
         return self.exclude(running)
+
+    def of_the_answer(self) -> MessageQuerySet:
+        """Leave out what the turn answers; what people said while it ran belongs to it."""
+        return self.exclude(role=Message.Role.USER, kind="")
 
 
 class Message(models.Model):

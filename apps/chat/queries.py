@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import F, Q
 
-from apps.chat.models import Message, Session, Turn
+from apps.chat.models import Message, PendingMessage, Session, Turn
 from apps.chat.stream.fold import Row
 from apps.runtime.errors import NotFound
 
@@ -105,6 +105,13 @@ def active_turns(session_ids: Iterable[UUID]) -> dict[UUID, UUID]:
     return dict(rows.values_list("session_id", "id"))
 
 
+def waiting(session_id: UUID) -> dict[str, Any]:
+    """Return the messages that wait in a session, in order, as the API and the sockets tell them."""
+    columns = ("id", "client_message_id", "content", "file_ids", "created_at")
+    items = list(PendingMessage.objects.filter(session=session_id).order_by("position").values(*columns))
+    return {"count": len(items), "messages": [item["content"] for item in items], "items": items}
+
+
 def turn_of(session_id: UUID, turn_id: UUID) -> Turn | None:
     """Return a turn if it belongs to a session."""
     return Turn.objects.filter(session=session_id, pk=turn_id).first()
@@ -124,13 +131,15 @@ def latest_sequence(session_id: UUID) -> int:
 def answer_rows(turn_id: UUID) -> list[Row]:
     """Return the rows of a turn's finished steps, as `fold` gives them."""
     finished = Q(step__lte=F("turn__step")) | ~Q(turn__status__in=Turn.IN_FLIGHT)
-    rows = Message.objects.filter(finished, turn=turn_id).exclude(role=Message.Role.USER).order_by("sequence")
+    rows = Message.objects.filter(finished, turn=turn_id).of_the_answer().order_by("sequence")
     return [folded(row) for row in rows]
 
 
 def folded(message: Message) -> Row:
     """Return a stored message as `fold` gives it."""
-    has_block = message.role == Message.Role.REASONING or (message.role == Message.Role.ASSISTANT and message.content)
+    has_block = message.role in {Message.Role.REASONING, Message.Role.USER} or (
+        message.role == Message.Role.ASSISTANT and message.content
+    )
     return Row(
         role=message.role,
         step=message.step,

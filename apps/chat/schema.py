@@ -18,6 +18,22 @@ STREAM = {
     "description": "The AI SDK's UI message stream (`x-vercel-ai-ui-message-stream: v1`); ends with `data: [DONE]`.",
     "content": {"text/event-stream": {"schema": EVENT}},
 }
+QUEUED = {
+    "description": "A turn is in flight; the message waits and enters it between two steps, or starts the next one.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["buffer_length", "max_buffer_length", "turn_in_flight"],
+                "properties": {
+                    "buffer_length": {"type": "integer"},
+                    "max_buffer_length": {"type": "integer"},
+                    "turn_in_flight": {"type": "boolean"},
+                },
+            }
+        }
+    },
+}
 SESSION = {"in": "path", "name": "session_id", "required": True, "schema": {"type": "string", "format": "uuid"}}
 MESSAGE = {
     "type": "object",
@@ -47,7 +63,6 @@ REFUSALS = {
     403: "CSRF.",
     404: "Unknown, deleted or somebody else's.",
     406: "No such format.",
-    409: "Busy.",
     413: "Too large.",
     415: "Not JSON.",
     429: "Too many requests.",
@@ -85,7 +100,11 @@ def add_stream_endpoint(result: dict[str, Any], generator: Any, request: Any, pu
             "security": security,
             "parameters": [SESSION],
             "requestBody": {"required": True, "content": {"application/json": {"schema": MESSAGE}}},
-            "responses": {"200": STREAM, **refusals(400, 401, 403, 404, 409, 413, 415, 429, 503)},
+            "responses": {
+                "200": STREAM,
+                "202": QUEUED,
+                **refusals(400, 401, 403, 404, 413, 415, 429, 503),
+            },
         },
         "get": {
             "operationId": "chat_sessions_stream_retrieve",

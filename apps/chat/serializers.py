@@ -7,7 +7,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.chat.models import MESSAGE_LIMIT, MOST_FILES, Turn
+from apps.chat.models import MESSAGE_LIMIT, MOST_FILES, MOST_PENDING, Turn
+from apps.chat.turns.start import Queued
 from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.rest import StrictSerializer
 
@@ -63,6 +64,42 @@ class SendMessageSerializer(serializers.Serializer):
     mode = serializers.ChoiceField(choices=Turn.Mode.choices, required=False)
     model = serializers.ChoiceField(choices=Turn.Tier.choices, required=False)
     client_message_id = serializers.UUIDField(required=False)
+
+
+class ChangePendingSerializer(StrictSerializer):
+    """A new text or place for a message that waits."""
+
+    content = serializers.CharField(max_length=MESSAGE_LIMIT, required=False)
+    position = serializers.IntegerField(min_value=0, max_value=MOST_PENDING, required=False, help_text="0 = first.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a change of nothing."""
+        if not attrs:
+            raise serializers.ValidationError({"content": ["Give content, position or both."]})
+        return attrs
+
+
+class WaitingMessageSerializer(serializers.Serializer):
+    """A message that waits for the running turn to read it."""
+
+    id = serializers.UUIDField()
+    client_message_id = serializers.UUIDField(allow_null=True)
+    content = serializers.CharField()
+    file_ids = serializers.ListField(child=serializers.UUIDField())
+    created_at = serializers.DateTimeField()
+
+
+class WaitingSerializer(serializers.Serializer):
+    """What waits in a session, in the order in which it will be read."""
+
+    messages = serializers.ListField(child=serializers.CharField(), help_text="The texts alone.")
+    items = WaitingMessageSerializer(many=True)
+    count = serializers.IntegerField()
+
+
+def queued_body(queued: Queued) -> dict[str, Any]:
+    """Return the answer to a message that waits."""
+    return {"buffer_length": queued.buffer_length, "max_buffer_length": MOST_PENDING, "turn_in_flight": True}
 
 
 class SessionSerializer(serializers.Serializer):

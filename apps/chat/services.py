@@ -6,12 +6,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from apps.chat import announce, queries
 from apps.chat.models import Session, Turn
-from apps.chat.turns.rows import lock_session
-from apps.chat.turns.start import Started, start_turn
+from apps.chat.turns import pending
+from apps.chat.turns.places import lock_session
+from apps.chat.turns.start import Queued, Started, start_turn
 from apps.chat.turns.stop import StopAnswer, cancel_turn, end_log, request_stop
 from apps.runtime.errors import NotFound
 
@@ -68,8 +70,8 @@ def announce_change(session: Session) -> None:
     announce.announce(announce.CHANGED, user_id=session.user_id, session_id=session.pk)
 
 
-def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Started:
-    """Start the turn that answers a message.
+def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Started | Queued:
+    """Start the turn that answers a message, or queue it for the one in flight.
 
     Args:
         user: Who sends it.
@@ -78,17 +80,27 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
 
     Raises:
         NotFound: When the person has no such session.
-        TurnInFlight: When the copilot is still answering there.
+        PendingFull: When too many messages wait there already.
+        TooManyQueued: When the person queued too many within a minute.
     """
     session = queries.access_session(user, session_id)
-    return start_turn(
-        session=session,
-        message=data["message"],
-        context=dict(data["context"]) if data.get("context") else None,
-        client_message_id=data.get("client_message_id"),
-        mode=data.get("mode", Turn.Mode.FAST),
-        tier=data.get("model", Turn.Tier.STANDARD),
-    )
+    allowance = pending.QueueAllowance(user.pk)
+    if queries.active_turn(session.pk) is not None:
+        allowance.take()
+    taken: Started | Queued | None = None
+    try:
+        taken = start_turn(
+            session=session,
+            message=data["message"],
+            context=dict(data["context"]) if data.get("context") else None,
+            client_message_id=data.get("client_message_id"),
+            mode=data.get("mode", settings.CHAT_DEFAULT_MODE),
+            tier=data.get("model", Turn.Tier.STANDARD),
+        )
+    finally:
+        if not isinstance(taken, Queued):
+            allowance.give_back()
+    return taken
 
 
 def stop(*, user: Any, session_id: UUID) -> StopAnswer:
@@ -98,3 +110,15 @@ def stop(*, user: Any, session_id: UUID) -> StopAnswer:
         NotFound: When the person has no such session.
     """
     return cancel_turn(session=queries.access_session(user, session_id))
+
+
+def change_pending(
+    *, user: Any, session_id: UUID, item_id: UUID, content: str | None = None, position: int | None = None
+) -> None:
+    """Give a message that waits another text or place; see `pending.change`."""
+    pending.change(user=user, session_id=session_id, item_id=item_id, content=content, position=position)
+
+
+def delete_pending(*, user: Any, session_id: UUID, item_id: UUID) -> None:
+    """Take a message that waits back; see `pending.delete`."""
+    pending.delete(user=user, session_id=session_id, item_id=item_id)

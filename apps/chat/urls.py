@@ -10,5 +10,11 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/title", api.SessionTitleView.as_view(), name="chat-session-title"),
     path("sessions/<uuid:session_id>/stream", api.session_stream, name="chat-session-stream"),
     path("sessions/<uuid:session_id>/cancel", api.SessionCancelView.as_view(), name="chat-session-cancel"),
+    path("sessions/<uuid:session_id>/messages/pending", api.PendingListView.as_view(), name="chat-pending-messages"),
+    path(
+        "sessions/<uuid:session_id>/messages/pending/<uuid:item_id>",
+        api.PendingMessageView.as_view(),
+        name="chat-pending-message",
+    ),
     path("suggested-prompts", api.SuggestedPromptsView.as_view(), name="chat-suggested-prompts"),
 ]

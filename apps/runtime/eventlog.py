@@ -57,6 +57,11 @@ class EventId(NamedTuple):
     def __str__(self) -> str:
         return f"{self.major}-{self.number}"
 
+    @property
+    def next(self) -> EventId:
+        """The id of the event after this one in the same step."""
+        return EventId(self.major, self.number + 1)
+
     def is_followed_by(self, later: EventId) -> bool:
         """Return whether nothing lies between this event and `later`, as their ids tell it."""
         if later.major == self.major:

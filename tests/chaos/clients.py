@@ -23,7 +23,7 @@ RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 10.0  # as the page: then the socket is renewed
 SILENCE_SECONDS = 25.0  # a stream without even a keep-alive is dead
 EXPIRED = "[code:stream_expired]"
-BUSY = {"turn_in_flight", "unavailable", "conflict"}
+BUSY = {"unavailable", "conflict"}
 
 
 class Refused(RuntimeError):
@@ -313,7 +313,7 @@ class SseReader(Reader):
                         screen = await self._read(answer, screen, body, accepted)
                     elif status == 204:
                         await self.load()
-                    elif status < 500 and status not in {409, 429}:
+                    elif status < 500 and status not in {202, 429}:
                         raise Refused(f"{method} stream: {status}")
             except httpx2.HTTPError:
                 pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from apps.chat.tools.base import Tool, ToolArguments, ToolContext, ToolResult
 
@@ -46,4 +47,16 @@ class Deaf(Tool):
         return ToolResult(type="slept", message="Slept.")
 
 
-TOOLS = [Sleep(), Flood(), Deaf()]
+class Gate(Tool):
+    name = "gate"
+    description = "Waits until the test opens the gate."
+    arguments = ToolArguments
+    opened = threading.Event()
+
+    async def run(self, arguments: ToolArguments, context: ToolContext) -> ToolResult:
+        while not self.opened.is_set():
+            await asyncio.sleep(0.01)
+        return ToolResult(type="gate", message="It is open.")
+
+
+TOOLS = [Sleep(), Flood(), Deaf(), Gate()]

@@ -325,12 +325,12 @@ def test_the_list_of_sessions_loads_no_message(owner, django_assert_num_queries)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_busy_session_refuses_and_stores_nothing(owner):
+def test_a_busy_session_lets_a_message_wait(owner):
     session = make(owner)
     assert send(owner, session, "First").status_code == 200
-    refused = send(owner, session, "Second")
-    assert refused.status_code == 409
-    assert refused.json()["code"] == "turn_in_flight"
+    waits = send(owner, session, "Second")
+    assert waits.status_code == 202
+    assert waits.json() == {"buffer_length": 1, "max_buffer_length": 10, "turn_in_flight": True}
     body = owner.client.get(path(session)).json()
     assert [row["content"] for row in body["messages"]] == ["First"]
     assert body["active_stream"]["status"] == "queued"

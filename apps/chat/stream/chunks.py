@@ -136,6 +136,26 @@ class DataRewind(Base, frozen=True, tag="data-rewind"):
     data: RewindData
 
 
+class DrainedMessage(msgspec.Struct, frozen=True):
+    """A message that waited and is now a user row of this id."""
+
+    id: str
+    content: str
+
+
+class DrainedData(msgspec.Struct, frozen=True):
+    """What entered the turn."""
+
+    count: int
+    messages: list[DrainedMessage]
+
+
+class DataPendingDrained(Base, frozen=True, tag="data-pending-drained"):
+    """Messages that waited entered the turn here, between two steps."""
+
+    data: DrainedData
+
+
 class UsageData(msgspec.Struct, frozen=True):
     """Tokens of the turn so far; never money."""
 
@@ -189,6 +209,7 @@ Chunk = (
     | ToolOutputError
     | DataStatus
     | DataRewind
+    | DataPendingDrained
     | MessageMetadata
     | Error
     | Abort

@@ -19,6 +19,8 @@ from apps.chat.stream import chunks as c
 STOPPED_SENTENCE = "You stopped this answer."
 #: A tool row of this kind holds a reason instead of a result.
 NO_RESULT = "no_result"
+#: The kind of a user row that entered a running turn between two steps.
+FOLLOW_UP = "follow_up"
 #: Errors that the same request would meet again.
 HOPELESS = frozenset({"context_too_long"})
 ERROR_CODE = re.compile(r"\[code:([a-z0-9_]+)\] ")
@@ -63,6 +65,17 @@ def error_row(code: str, sentence: str) -> Row:
 def stopped_row() -> Row:
     """Return the note that people see where they stopped a turn; it belongs to no step."""
     return Row(role="system", step=0, kind="stopped", content=STOPPED_SENTENCE)
+
+
+def follow_up_row(step: int, message_id: str, content: str) -> Row:
+    """Return the row of a message that entered the turn after a step."""
+    return Row(role="user", step=step, kind=FOLLOW_UP, id=message_id, content=content)
+
+
+def drained_chunk(rows: Sequence[Row]) -> c.DataPendingDrained:
+    """Return the chunk that tells of messages which entered the turn."""
+    messages = [c.DrainedMessage(id=row.id or "", content=row.content) for row in rows]
+    return c.DataPendingDrained(data=c.DrainedData(count=len(messages), messages=messages))
 
 
 def no_result_row(step: int, tool_call_id: str, reason: str) -> Row:
@@ -111,6 +124,8 @@ class Folder:
                 )
             case c.ToolOutputError(tool_call_id=call, error_text=reason):
                 self._answer(no_result_row(self.step, call, reason))
+            case c.DataPendingDrained(data=drained):
+                self.rows += [follow_up_row(self.step, message.id, message.content) for message in drained.messages]
             case c.DataRewind(data=data):
                 self._rewind(data.step, set(data.keep))
             case c.Error(error_text=text):
@@ -210,9 +225,14 @@ def rows_to_chunks(rows: Sequence[Row]) -> Iterator[c.Chunk]:
             yield c.FinishStep()
         past = step
         yield c.StartStep()
+        drained = []
         for row in of_step:
+            if row.role == "user":
+                drained.append(row)
             yield from row_chunks(row)
         yield c.FinishStep()
+        if drained:
+            yield drained_chunk(drained)
     for row in rows:
         if row.role == "system" and row.kind == "error":
             yield c.Error(error_text=f"[code:{(row.metadata or {}).get('code', 'error')}] {row.content}")

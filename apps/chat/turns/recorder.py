@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from apps.chat.stream import chunks as c
-from apps.chat.stream.fold import Folder, Row, error_row, fold, parse_object, row_chunks, stopped_row
+from apps.chat.stream.fold import Folder, Row, drained_chunk, error_row, fold, parse_object, row_chunks, stopped_row
 from apps.chat.stream.publisher import Publisher
 from apps.chat.turns.rows import Write, commit
 from apps.chat.turns.state import TurnState
@@ -180,18 +180,29 @@ class Recorder:
         self._publisher.emit(chunk)
         self._stored = len(self._publisher.published)
 
-    async def finish_step(self) -> None:
-        """Store what the step still holds back, and that it is whole; then publish its end."""
+    async def finish_step(self, *, drains: bool = False) -> None:
+        """Store what the step still holds back, and that it is whole; then publish its end.
+
+        Args:
+            drains: Whether messages that wait enter the turn here.
+        """
         self._close_block()
         planned = self._publisher.plan([*self._usage_chunks(), c.FinishStep()])
+        last = planned[-1][0]
         write = Write(
-            rows=self._unstored_rows(), step=self.step + 1, resume_after=str(planned[-1][0]), usage=self._take_usage()
+            rows=self._unstored_rows(),
+            step=self.step + 1,
+            resume_after=str(last),
+            usage=self._take_usage(),
+            drained_until=str(last.next) if drains else "",
         )
-        await self._write(write)
+        drained = await self._write(write)
         self._publisher.send(planned)
+        if drained:
+            self._publisher.emit(drained_chunk(drained))
         self.step += 1
         self._step_is_open = False
-        self._writer.forget(planned[-1][0])
+        self._writer.forget(self._publisher.last_id)
         await self._writer.trim_if_long(self._publisher.first_id)
 
     async def complete(self) -> None:
@@ -286,7 +297,7 @@ class Recorder:
         async with self._writing:
             return
 
-    async def _write(self, write: Write) -> None:
+    async def _write(self, write: Write) -> list[Row]:
         async with self._writing:
             self._writes += 1
-            await db_until_done(commit, self._claim, self._writes, self._session_id, write)
+            return await db_until_done(commit, self._claim, self._writes, self._session_id, write)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from apps.chat.models import Message, Session, ToolCall, Turn
-from apps.chat.stream.fold import Row
+from apps.chat.stream.fold import FOLLOW_UP, Row, follow_up_row
+from apps.chat.turns import pending
+from apps.chat.turns.places import append_messages, lock_session
+from apps.chat.turns.start import auto_continue
 from apps.engines.base import Usage
 from apps.runtime.leases import Claim, Replaced
 
@@ -31,6 +34,8 @@ class Write:
         ended: The terminal status, in the last write of all.
         error: Code and sentence of a failure.
         handed_over: True when the run goes back into the queue.
+        drained_until: Messages that wait enter the turn with this write, which finishes a step; where there are some,
+            this is the id of the last event, instead of `resume_after`.
     """
 
     rows: Sequence[Row] = ()
@@ -41,37 +46,28 @@ class Write:
     ended: str = ""
     error: tuple[str, str] = ("", "")
     handed_over: bool = False
-
-
-def lock_session(session_id: UUID) -> bool:
-    """Make everything that starts, queues, drains or ends something in a session follow one another.
-
-    Returns:
-        False when the session is gone.
-    """
-    return bool(Session.objects.filter(pk=session_id).update(lock_version=F("lock_version") + 1))
-
-
-def append_messages(session_id: UUID, messages: Sequence[Message]) -> None:
-    """Store messages at the session's next places; the session must be locked."""
-    first = Session.objects.values_list("next_sequence", flat=True).get(pk=session_id)
-    for place, message in enumerate(messages):
-        message.sequence = first + place
-    Message.objects.bulk_create(messages)
-    Session.objects.filter(pk=session_id).update(next_sequence=first + len(messages), updated_at=Now())
+    drained_until: str = ""
 
 
 @transaction.atomic
-def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> None:
+def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> list[Row]:
     """Do one write of a runner, once.
+
+    Returns:
+        The messages that waited and entered the turn.
 
     Raises:
         Replaced: When the runner lost its lease, the turn has ended, or the session is gone; nothing is written then.
     """
     if not lock_session(session_id):
         raise Replaced
+    waited = (
+        pending.waiting_rows(session_id, claim.run_id, step=write.step, kind=FOLLOW_UP) if write.drained_until else []
+    )
+    if waited:
+        write = replace(write, resume_after=write.drained_until)
     if not Turn.objects.fenced_write(claim, number, **turn_changes(write)):
-        return
+        return drained_before(claim.run_id, write) if write.drained_until else []
     calls = [call for row in write.rows for call in row.tool_calls]
     ToolCall.objects.bulk_create(
         ToolCall(
@@ -85,7 +81,7 @@ def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> None:
         for position, call in enumerate(calls)
     )
     kept = [row for row in write.rows if row.tool_call_id is None or end_call(row.tool_call_id)]
-    append_messages(session_id, [message_of(row, session_id, claim.run_id) for row in kept])
+    append_messages(session_id, [*(message_of(row, session_id, claim.run_id) for row in kept), *waited])
     if write.started is not None:
         begun = ToolCall.objects.filter(pk=write.started).exclude(state=ToolCall.State.DONE)
         begun.update(state=ToolCall.State.STARTED, started_at=Now())
@@ -95,6 +91,17 @@ def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> None:
             prompt_tokens=F("prompt_tokens") + used["prompt_tokens"],
             completion_tokens=F("completion_tokens") + used["completion_tokens"],
         )
+    if waited:
+        pending.clear(Session.objects.get(pk=session_id))
+    if write.ended == Turn.Status.COMPLETED:
+        auto_continue(session_id, claim.run_id)
+    return [follow_up_row(write.step, str(row.pk), row.content) for row in waited]
+
+
+def drained_before(turn_id: UUID, write: Write) -> list[Row]:
+    """Return what a write that is repeated had let into the turn."""
+    rows = Message.objects.filter(turn=turn_id, step=write.step, role=Message.Role.USER, kind=FOLLOW_UP)
+    return [follow_up_row(write.step, str(row.pk), row.content) for row in rows.order_by("sequence")]
 
 
 def turn_changes(write: Write) -> dict[str, Any]:

@@ -125,7 +125,8 @@ class TurnRunner:
         for call in calls:
             self.check_hand_over()
             await self.run_call(call)
-        await self.recorder.finish_step()
+        # After the last round nobody would read them in this turn: they start the next one.
+        await self.recorder.finish_step(drains=self.recorder.step + 1 < settings.CHAT_MAX_TOOL_ROUNDS)
         self.check_hand_over()
 
     def check_hand_over(self) -> None:

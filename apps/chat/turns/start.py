@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from apps.chat import announce
-from apps.chat.errors import TurnInFlight
-from apps.chat.models import Message, Session, Turn
-from apps.chat.turns.rows import append_messages, lock_session
+from apps.chat.models import Message, PendingMessage, Session, Turn
+from apps.chat.turns import pending
+from apps.chat.turns.places import append_messages, lock_session
 from apps.runtime.errors import NotFound
 
 TITLE_LENGTH = 60  # characters of the first message that a session is called by
@@ -26,6 +26,13 @@ class Started:
     is_new: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A message waits for the turn in flight; `buffer_length` messages wait now."""
+
+    buffer_length: int
+
+
 @transaction.atomic
 def start_turn(
     *,
@@ -37,8 +44,10 @@ def start_turn(
     mode: str = Turn.Mode.FAST,
     tier: str = Turn.Tier.STANDARD,
     origin: str = Turn.Origin.USER,
-) -> Started:
+) -> Started | Queued:
     """Store a user's message and the turn that answers it, and wake a worker after commit.
+
+    While a turn is in flight the message waits for it instead. What still waits when a turn starts comes first in it.
 
     Args:
         session: The conversation; the caller has checked whose it is.
@@ -51,7 +60,7 @@ def start_turn(
         origin: Who asks.
 
     Raises:
-        TurnInFlight: When a turn is queued or running; nothing is stored then.
+        PendingFull: When too many messages wait already; nothing is stored then.
         NotFound: When the session went meanwhile.
     """
     if not lock_session(session.pk):
@@ -60,8 +69,19 @@ def start_turn(
         known = Message.objects.filter(session=session, client_message_id=client_message_id).first()
         if known is not None and known.turn_id is not None:
             return Started(known.turn_id, is_new=False)
+        waiting = PendingMessage.objects.filter(session=session)
+        if waiting.filter(client_message_id=client_message_id).exists():
+            return Queued(waiting.count())
     if Turn.objects.in_flight().filter(session=session).exists():
-        raise TurnInFlight
+        return Queued(
+            pending.push(
+                session,
+                content=message,
+                file_ids=file_ids or [],
+                context=context,
+                client_message_id=client_message_id,
+            )
+        )
     turn = Turn.objects.create(id=uuid4(), session=session, mode=mode, tier=tier, origin=origin)
     row = Message(
         session=session,
@@ -72,12 +92,42 @@ def start_turn(
         context=context,
         client_message_id=client_message_id,
     )
-    append_messages(session.pk, [row])
+    if waited := pending.waiting_rows(session.pk, turn.pk):
+        pending.clear(session)
+    append_messages(session.pk, [*waited, row])
     Session.objects.filter(pk=session.pk, title="").update(title=first_title(message))
-    told = partial(announce.announce, announce.STARTED, user_id=session.user_id, session_id=session.pk)
-    transaction.on_commit(partial(announce.wake_worker, turn.pk))
-    transaction.on_commit(partial(told, turn_id=turn.pk))
+    tell_start(session, turn.pk)
     return Started(turn.pk, is_new=True)
+
+
+def auto_continue(session_id: UUID, ended: UUID) -> None:
+    """Start the turn that answers what still waits when a turn completed; the session must be locked.
+
+    Over the spend limit nothing starts: the messages keep waiting for the next one that a person sends.
+    """
+    session = Session.objects.get(pk=session_id)
+    last = Turn.objects.get(pk=ended)
+    turn = Turn(
+        id=uuid4(),
+        session=session,
+        mode=last.mode,
+        tier=last.tier,
+        permissions=last.permissions,
+        origin=Turn.Origin.AUTO_CONTINUE,
+    )
+    if not (waited := pending.waiting_rows(session_id, turn.pk)):
+        return
+    turn.save(force_insert=True)
+    append_messages(session_id, waited)
+    pending.clear(session)
+    tell_start(session, turn.pk)
+
+
+def tell_start(session: Session, turn_id: UUID) -> None:
+    """Wake a worker and tell the web processes, after commit, that a turn waits for its runner."""
+    told = partial(announce.announce, announce.STARTED, user_id=session.user_id, session_id=session.pk)
+    transaction.on_commit(partial(announce.wake_worker, turn_id))
+    transaction.on_commit(partial(told, turn_id=turn_id))
 
 
 def first_title(message: str) -> str:

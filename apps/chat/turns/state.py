@@ -55,7 +55,7 @@ def load(turn_id: UUID) -> TurnState | None:
     turn = Turn.objects.select_related("session").filter(pk=turn_id).first()
     if turn is None:
         return None
-    rows = list(Message.objects.filter(turn=turn).exclude(role=Message.Role.USER).order_by("sequence"))
+    rows = list(Message.objects.filter(turn=turn).of_the_answer().order_by("sequence"))
     calls = ToolCall.objects.filter(turn=turn, step=turn.step + 1).exclude(state=ToolCall.State.DONE)
     return TurnState(
         id=turn.pk,

@@ -16,7 +16,8 @@ from apps.chat.models import Session, Turn
 from apps.chat.stream import chunks as c
 from apps.chat.stream.fold import stopped_row
 from apps.chat.stream.publisher import TERMINAL_MAJOR, log_key
-from apps.chat.turns.rows import append_messages, lock_session, message_of
+from apps.chat.turns.places import append_messages, lock_session
+from apps.chat.turns.rows import message_of
 from apps.runtime.errors import NotFound
 from apps.runtime.eventlog import Entry, EventId, append_now
 from apps.runtime.redis import RedisError, sync_client
