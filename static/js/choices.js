@@ -20,7 +20,7 @@ export class Choices {
     if (kept) kept.checked = true;
     const show = () => {
       const chosen = radios.find((radio) => radio.checked);
-      menu.querySelector(".choice-now").textContent = chosen.closest("label").querySelector("b").textContent;
+      menu.querySelector(".choice-now").textContent = chosen.dataset.now ?? chosen.closest("label").querySelector("b").textContent;
       menu.classList.toggle("is-changed", chosen !== radios[0]);
     };
     menu.addEventListener("change", (event) => {

@@ -50,7 +50,7 @@ export function drained(known, { count, messages }) {
   }
   for (const message of messages) {
     const same = left.findIndex((item) => item.clientId && item.clientId === message.client_message_id);
-    const alike = left.findIndex((item) => !item.clientId && item.text === message.content);
+    const alike = left.findIndex((item) => !(item.clientId && message.client_message_id) && item.text === message.content);
     const place = same >= 0 ? same : alike;
     if (place >= 0) left.splice(place, 1);
   }

@@ -81,6 +81,7 @@ test("the server's list is the truth, around what is on its way", () => {
 
 test("what was read is known by its id, by its words, or by its place", () => {
   const items = itemsOf(listOf(waiting("a", "A"), waiting("b", "B", null), waiting("c", "C")));
+  assert.deepEqual(texts(drained(items, { count: 1, messages: [{ id: "m3", content: "C" }] }).left), ["A", "B"]);
   const messages = [{ id: "m1", content: "B" }, { id: "m2", content: "Edited", client_message_id: "client-a" }];
   assert.deepEqual(texts(drained(items, { count: 2, messages }).left), ["C"]);
   const blind = drained(items, { count: 2 });
