@@ -23,6 +23,7 @@ logger = structlog.get_logger(__name__)
 STATUS_OF: Mapping[type[errors.DomainError], int] = {
     errors.NotFound: status.HTTP_404_NOT_FOUND,
     errors.Invalid: status.HTTP_400_BAD_REQUEST,
+    errors.PaymentRequired: status.HTTP_402_PAYMENT_REQUIRED,
     errors.Conflict: status.HTTP_409_CONFLICT,
     errors.LimitReached: status.HTTP_429_TOO_MANY_REQUESTS,
     errors.Unavailable: status.HTTP_503_SERVICE_UNAVAILABLE,

@@ -10,7 +10,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.http import HttpRequest
 
-from apps.accounts.models import ApiToken, User
+from apps.accounts.models import ApiToken, LiveSetting, User
 
 
 class UserCreationForm(AdminUserCreationForm):
@@ -53,3 +53,12 @@ class ApiTokenAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: a key is shown to its owner only."""
         return False
+
+
+@admin.register(LiveSetting)
+class LiveSettingAdmin(admin.ModelAdmin):
+    """Settings that are changed while the product runs."""
+
+    list_display = ("key", "value", "updated_at")
+    search_fields = ("key",)
+    readonly_fields = ("updated_at",)

@@ -107,3 +107,17 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class LiveSetting(models.Model):
+    """A setting of this installation that operators change while it runs; it wins over the environment's."""
+
+    key = models.CharField(max_length=100, primary_key=True, help_text="The setting's name, as in docs/settings.md.")
+    value = models.JSONField(help_text="JSON. What the setting can't be is ignored, and the environment counts.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("key",)
+
+    def __str__(self) -> str:
+        return self.key

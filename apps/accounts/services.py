@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.accounts.models import ApiToken, User
-from apps.runtime.errors import NotFound
+from apps.runtime.errors import Invalid, NotFound
 
 # How fresh "last used" is kept: a write at every request would cost more than it tells.
 LAST_USED_STEP = timedelta(minutes=1)
@@ -66,6 +66,19 @@ def revoke_api_token(*, user: User, token_id: UUID) -> None:
             raise NotFound
         ApiToken.objects.filter(user=user, pk=token_id, revoked_at=None).update(revoked_at=timezone.now())
         transaction.on_commit(lambda: announce_sign_in_ended(user.pk))
+
+
+def set_tier(*, user_id: UUID, tier: str) -> None:
+    """Give a person another tier. It is read anew wherever it counts, so it counts at once.
+
+    Raises:
+        Invalid: When there is no such tier.
+        NotFound: When there is no such person.
+    """
+    if tier not in User.Tier.values:
+        raise Invalid("There is no such tier.")
+    if not User.objects.filter(pk=user_id).update(tier=tier):
+        raise NotFound
 
 
 def announce_sign_in_ended(user_id: UUID) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.runtime.errors import LimitReached
+from apps.runtime.errors import Invalid, LimitReached
 
 
 class PendingFull(LimitReached):
@@ -15,3 +15,27 @@ class TooManyQueued(LimitReached):
     """You queued thirty messages within a minute. This one was not taken; wait a little."""
 
     code = "too_many_queued"
+
+
+class SpendLimitReached(LimitReached):
+    """You have reached your usage limit."""
+
+    code = "rate_limited"
+
+
+class ResetRefused(Invalid):
+    """Your usage can't be reset now."""
+
+    code = "reset_refused"
+
+
+class ResetLimitReached(LimitReached):
+    """You can't reset your usage again today."""
+
+    code = "reset_limit_reached"
+
+
+class ResetInProgress(LimitReached):
+    """A reset is in progress."""
+
+    code = "reset_in_progress"

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
+from apps.chat.usage.models import CostEntry, UsageOverride, UsageWindow  # noqa: F401 -- where Django looks for them
 from apps.runtime.leases import LeasedRun, LeasedRunQuerySet
 
 MESSAGE_LIMIT = 64_000  # characters of one user message

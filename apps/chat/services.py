@@ -81,6 +81,7 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
     Raises:
         NotFound: When the person has no such session.
         PendingFull: When too many messages wait there already.
+        SpendLimitReached: When the person has used up an allowance.
         TooManyQueued: When the person queued too many within a minute.
     """
     session = queries.access_session(user, session_id)

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from apps.chat import api
+from apps.chat.usage import api as usage_api
 
 urlpatterns = [
     path("sessions", api.SessionListView.as_view(), name="chat-sessions"),
@@ -17,4 +18,6 @@ urlpatterns = [
         name="chat-pending-message",
     ),
     path("suggested-prompts", api.SuggestedPromptsView.as_view(), name="chat-suggested-prompts"),
+    path("usage", usage_api.UsageView.as_view(), name="chat-usage"),
+    path("usage/reset", usage_api.UsageResetView.as_view(), name="chat-usage-reset"),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -15,6 +14,9 @@ logger = logging.getLogger(__name__)
 MICRODOLLARS_PER_DOLLAR = 1_000_000
 # No single call costs this much: a larger figure is a broken one, and would not fit a bigint column once added up.
 MAX_COST_DOLLARS = 1_000_000
+
+# Nor has any this many tokens.
+MAX_TOKENS = 1_000_000_000
 
 # Where servers put the same figure: (a path inside `usage`), the first one present is read.
 _CACHE_READ_PATHS = (
@@ -69,7 +71,7 @@ def parse_cost(dollars: object) -> int | None:
     if isinstance(dollars, bool) or not isinstance(dollars, int | float):
         logger.error("cost is not a number", extra={"shape": type(dollars).__name__})
         return None
-    if not math.isfinite(dollars) or not 0 <= dollars <= MAX_COST_DOLLARS:
+    if not 0 <= dollars <= MAX_COST_DOLLARS:  # NaN isn't between them either
         logger.error("cost is out of range")
         return None
     # repr() of a float is the shortest text that means it: 0.1 becomes 0.1 and not 0.1000000000000000055…
@@ -89,9 +91,9 @@ def _first_count(raw: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]) -> 
 
 
 def _count(value: object) -> int:
-    """Read a number of tokens; what isn't a whole number of at least 0 counts as 0."""
+    """Read a number of tokens; what isn't a whole number of at least 0, or is absurdly large, counts as 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    if not math.isfinite(value) or value < 0:
+    if not 0 <= value <= MAX_TOKENS:  # NaN isn't between them either
         return 0
     return int(value)

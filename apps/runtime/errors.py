@@ -52,6 +52,12 @@ class Conflict(DomainError):
     code = "conflict"
 
 
+class PaymentRequired(DomainError):
+    """This costs more than is paid for."""
+
+    code = "payment_required"
+
+
 class LimitReached(DomainError):
     """A limit is reached; try again later."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.utils.http import parse_header_parameters
 from rest_framework import exceptions, serializers, status
@@ -53,6 +54,12 @@ class PatientThrottle(UserRateThrottle):
             return bool(super().allow_request(request, view))
         except RedisError:
             return True
+
+
+def caller_id(request: Request) -> UUID:
+    """Return the id of the person who sent a request that passed the permissions."""
+    assert request.user.pk is not None
+    return request.user.pk
 
 
 class BodyTooLarge(exceptions.APIException):

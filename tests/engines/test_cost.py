@@ -20,7 +20,7 @@ def test_a_cost_becomes_whole_microdollars(dollars: float, microdollars: int) ->
 
 
 @pytest.mark.parametrize(
-    "value", [None, "0.1", "", float("nan"), float("inf"), float("-inf"), -0.01, True, False, [], {}, 1e12]
+    "value", [None, "0.1", "", float("nan"), float("inf"), float("-inf"), -0.01, True, False, [], {}, 1e12, 10**400]
 )
 def test_an_unusable_cost_is_logged_as_an_error(value: object, caplog: pytest.LogCaptureFixture) -> None:
     assert parse_usage({"prompt_tokens": 1, "completion_tokens": 1, "cost": value}) == Usage(
@@ -49,6 +49,12 @@ def test_cached_tokens_are_not_counted_twice(extra: dict[str, Any]) -> None:
     assert parse_usage({"prompt_tokens": 100, "completion_tokens": 7, **extra}) == Usage(
         prompt_tokens=30, completion_tokens=7, cache_read_tokens=60, cache_write_tokens=10
     )
+
+
+@pytest.mark.parametrize("tokens", [1e300, 10**400, 10**18, float("nan"), float("inf"), -1, "5", True, None])
+def test_a_number_of_tokens_that_can_not_be_counts_as_none(tokens: object) -> None:
+    usage = parse_usage({"prompt_tokens": tokens, "completion_tokens": 7, "cached_tokens": tokens})
+    assert usage == Usage(completion_tokens=7)
 
 
 def test_what_is_no_object_is_no_usage() -> None:

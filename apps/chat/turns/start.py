@@ -10,9 +10,11 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from apps.chat import announce
+from apps.chat.errors import SpendLimitReached
 from apps.chat.models import Message, PendingMessage, Session, Turn
 from apps.chat.turns import pending
 from apps.chat.turns.places import append_messages, lock_session
+from apps.chat.usage import limits
 from apps.runtime.errors import NotFound
 
 TITLE_LENGTH = 60  # characters of the first message that a session is called by
@@ -61,6 +63,7 @@ def start_turn(
 
     Raises:
         PendingFull: When too many messages wait already; nothing is stored then.
+        SpendLimitReached: When the session's owner has used up an allowance; nothing is stored then.
         NotFound: When the session went meanwhile.
     """
     if not lock_session(session.pk):
@@ -82,6 +85,7 @@ def start_turn(
                 client_message_id=client_message_id,
             )
         )
+    limits.check_spend(session.user_id)
     turn = Turn.objects.create(id=uuid4(), session=session, mode=mode, tier=tier, origin=origin)
     row = Message(
         session=session,
@@ -116,6 +120,10 @@ def auto_continue(session_id: UUID, ended: UUID) -> None:
         origin=Turn.Origin.AUTO_CONTINUE,
     )
     if not (waited := pending.waiting_rows(session_id, turn.pk)):
+        return
+    try:
+        limits.check_spend(session.user_id)
+    except SpendLimitReached:
         return
     turn.save(force_insert=True)
     append_messages(session_id, waited)
