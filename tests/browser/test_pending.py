@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -262,36 +261,3 @@ async def test_nobody_is_kept_out_of_what_waits(chat_of, model, look):
     assert await barriers(chat.page) == []
     wide = "() => document.documentElement.scrollWidth > innerWidth"
     assert not await chat.page.evaluate(wide)
-
-
-async def test_the_allowance_is_shown_and_can_be_reset(chat_of, page_of):
-    # The page alone: what the server counts is tested where it counts.
-    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    usage = {
-        "daily": {"percent_used": 84.2, "resets_at": soon},
-        "weekly": {"percent_used": 12.1, "resets_at": soon},
-        "tier": "FREE",
-        "reset_cost": 500,
-    }
-    page = await page_of(path="/healthz")
-    await page.context.route("**/api/chat/usage", lambda route: route.fulfill(json=usage))
-    fresh = {**usage, "daily": {"percent_used": 0.0, "resets_at": soon}}
-    paid = {"success": True, "credits_charged": 500, "remaining_balance": 1200, "usage": fresh}
-    await page.context.route("**/api/chat/usage/reset", lambda route: route.fulfill(json=paid))
-    await page.goto("/copilot/")
-    assert "84\u00a0% of today’s allowance is used." in await page.locator("#usage-hint").inner_text()
-    await page.locator(".account summary").click()
-    today = page.get_by_role("meter", name="Today")
-    assert await today.get_attribute("aria-valuenow") == "84.2"
-    assert await page.get_by_role("meter", name="This week").get_attribute("aria-valuetext") == "12\u00a0% used"
-    assert await barriers(page) == []
-
-    usage["daily"]["percent_used"] = 100.0
-    await page.reload()
-    await page.get_by_text("Today’s allowance is used up.").wait_for()
-    await page.get_by_role("button", name="Reset for 500 credits").click()
-    assert "500 credits" in await page.get_by_role("dialog").inner_text()
-    assert await barriers(page) == []
-    await page.get_by_role("button", name="Pay and reset").click()
-    await page.get_by_text("It cost 500 credits; 1,200 credits left.").wait_for()
-    assert not await page.locator("#usage-banner").is_visible()
