@@ -4,33 +4,26 @@
 // belong to an older subscription. Whoever has been away loads rows first and subscribes where these end.
 
 import { ApiError, api } from "./api.js";
-import { memory } from "./dom.js";
-import { applyChunk, mergeOlder, newTurn, turnsOfRows, userItem } from "./fold.js";
+import { applyChunk, mergeOlder, turnsOfRows } from "./fold.js";
+import { Outbox, sendingId, sendingTurn, uuid } from "./outbox.js";
+import { Pending, drained } from "./pending.js";
 
 const PAGE = 50;
 const ANSWER_WITHIN_MS = 10000;
 const TRIES = 3;
-const OUTBOX = "outbox";
-
-export function uuid() {
-  if (crypto.randomUUID) return crypto.randomUUID(); // only where the page came over HTTPS or from this machine
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-}
 
 /**
  * Dispatches `change` (turns to show), `meta` (detail: the session), `started`, `ended` (detail: the turn),
- * `refused` (detail: {sessionId, text, reason, code, window, resetsAt}), `missing`, `failed` (detail: a sentence).
+ * `queued`, `drained` (detail: how many), `refused` (detail: {sessionId, text, reason, code, limit, resetsAt}),
+ * `missing`, `failed` (detail: a sentence). What waits is in `pending`, which tells of its own changes.
  */
 export class Chat extends EventTarget {
   constructor(socket) {
     super();
     this.socket = socket;
     this.awaited = new Map(); // session id → subscribes that are not answered yet
-    this.outbox = JSON.parse(memory.get("fd:outbox", "session") ?? "[]").map((entry) => ({ ...entry, tries: 0 }));
+    this.outbox = new Outbox();
+    this.pending = new Pending();
     this.ticket = 0;
     this.forget();
     socket.addEventListener("open", () => this.connected());
@@ -71,6 +64,7 @@ export class Chat extends EventTarget {
     this.ticket += 1;
     this.forget();
     this.sessionId = sessionId;
+    this.pending.open(sessionId);
     if (sessionId) this.load();
   }
 
@@ -78,6 +72,7 @@ export class Chat extends EventTarget {
   adopt(sessionId) {
     this.ticket += 1;
     this.sessionId = sessionId;
+    this.pending.open(sessionId);
     this.subscribe();
   }
 
@@ -115,9 +110,8 @@ export class Chat extends EventTarget {
     this.turns = turnsOfRows(this.rows, session.active_stream);
     this.early = [];
     const stored = new Set(this.rows.map((row) => row.client_message_id).filter(Boolean));
-    for (const entry of this.outbox) {
-      if (entry.sessionId === this.sessionId && !stored.has(entry.clientId)) this.turns.push(sendingTurn(entry));
-    }
+    this.pending.stored(stored);
+    for (const entry of this.outbox.of(this.sessionId)) if (!stored.has(entry.clientId)) this.place(entry);
     if (!session.active_stream) this.isStopping = false;
     this.tell("change");
   }
@@ -151,14 +145,14 @@ export class Chat extends EventTarget {
   // The socket
 
   connected() {
-    for (const entry of this.outbox) if (entry.sessionId !== this.sessionId) this.post(entry);
+    for (const entry of this.outbox.entries) if (entry.sessionId !== this.sessionId) this.post(entry);
     if (this.sessionId && this.phase !== "loading") this.subscribe();
   }
 
   lost() {
     this.awaited.clear();
     clearTimeout(this.subscribeTimer);
-    for (const entry of this.outbox) clearTimeout(entry.timer);
+    for (const entry of this.outbox.entries) clearTimeout(entry.timer);
     if (this.sessionId && this.phase !== "loading") this.phase = "waiting";
   }
 
@@ -180,6 +174,7 @@ export class Chat extends EventTarget {
   receive(frame) {
     const handler = {
       subscribed: this.subscribed, event: this.event, accepted: this.accepted, queued: this.queued, error: this.error,
+      pending: this.waiting,
     }[frame.type];
     handler?.call(this, frame);
   }
@@ -189,6 +184,7 @@ export class Chat extends EventTarget {
     this.awaited.set(frame.session_id, left);
     if (frame.session_id !== this.sessionId || left > 0 || this.phase !== "subscribing") return;
     clearTimeout(this.subscribeTimer);
+    if (frame.pending) this.takePending(frame.pending, true);
     const active = this.activeTurn;
     const theirs = frame.turn && ["queued", "running"].includes(frame.turn.status) ? frame.turn : null;
     const sameTurn = active?.id === theirs?.id;
@@ -198,7 +194,7 @@ export class Chat extends EventTarget {
     }
     this.reloads = 0;
     this.phase = "live";
-    for (const entry of this.outbox) if (entry.sessionId === this.sessionId) this.post(entry);
+    for (const entry of this.outbox.of(this.sessionId)) this.post(entry);
   }
 
   /** Load rows again, soon; slower when the last time didn't help. */
@@ -218,8 +214,7 @@ export class Chat extends EventTarget {
     const turn = this.turns.find((other) => other.id === frame.turn_id);
     if (!turn) {
       // Our own message's turn may speak before the message is confirmed; any other was started elsewhere.
-      const isOurs = this.outbox.some((entry) => entry.sessionId === this.sessionId);
-      if (isOurs) this.early.push(frame);
+      if (this.outbox.of(this.sessionId).length) this.early.push(frame);
       else this.reload();
       return;
     }
@@ -227,33 +222,76 @@ export class Chat extends EventTarget {
   }
 
   apply(turn, { chunk, event_id: eventId }) {
+    if (chunk.type === "data-pending-drained") {
+      this.drain(turn, chunk, eventId);
+      return;
+    }
     const before = turn.status;
     if (!applyChunk(turn, chunk, eventId)) return;
     if (chunk.type === "start" && before !== "done") this.tell("started", turn);
     if (chunk.type === "finish") {
       this.isStopping = false;
       this.tell("ended", turn);
+      this.showLeft();
     }
     this.tell("change");
-    if (chunk.type === "data-pending-drained") this.reload();
+  }
+
+  drain(turn, chunk, eventId) {
+    const { messages, left } = drained(this.pending.items, chunk.data);
+    if (!applyChunk(turn, { ...chunk, data: { ...chunk.data, messages: messages ?? [] } }, eventId)) return;
+    this.pending.set(left);
+    this.tell("drained", chunk.data.count);
+    this.tell("change");
+    if (!messages) this.reload(); // the rows say what was read
+  }
+
+  waiting(frame) {
+    if (frame.session_id !== this.sessionId) return;
+    this.takePending(frame);
+    if (!this.activeTurn) this.showLeft();
+  }
+
+  takePending(truth, isFresh = false) {
+    this.pending.take(truth, isFresh);
+    for (const { clientId } of this.outbox.of(this.sessionId)) {
+      if (this.pending.find(clientId)?.id) this.queued({ client_message_id: clientId });
+    }
+  }
+
+  /** What left the list and wasn't read in a turn that is known here began the next one. */
+  showLeft() {
+    if (this.phase === "live" && this.pending.isLeaving) this.reload();
   }
 
   // Sending
 
-  /** Send a message in the open chat. */
-  send(text, clientId = uuid()) {
-    const entry = { clientId, sessionId: this.sessionId, text, tries: 0 };
-    this.outbox.push(entry);
-    this.keepOutbox();
-    this.turns.push(sendingTurn(entry));
+  /**
+   * Send a message in the open chat; it waits when a turn runs.
+   *
+   * @param {{clientId?: string, mode?: string, model?: string}} options
+   */
+  send(text, { clientId = uuid(), mode, model } = {}) {
+    const entry = this.outbox.add({ clientId, sessionId: this.sessionId, text, mode, model });
+    this.place(entry);
     this.tell("change");
     if (this.phase === "live") this.post(entry);
+  }
+
+  /** Show an unconfirmed message: below the others, or among those that wait. */
+  place(entry) {
+    if (this.isBusy) this.pending.add(entry);
+    else {
+      this.pending.remove(entry.clientId);
+      this.turns.push(sendingTurn(entry));
+    }
   }
 
   post(entry) {
     clearTimeout(entry.timer);
     const sent = this.socket.send({
       type: "message", session_id: entry.sessionId, client_message_id: entry.clientId, message: entry.text,
+      mode: entry.mode, model: entry.model,
     });
     if (!sent) return;
     entry.timer = setTimeout(() => {
@@ -263,27 +301,15 @@ export class Chat extends EventTarget {
     }, ANSWER_WITHIN_MS);
   }
 
-  take(clientId) {
-    const entry = this.outbox.find((other) => other.clientId === clientId);
-    if (!entry) return null;
-    clearTimeout(entry.timer);
-    this.outbox = this.outbox.filter((other) => other !== entry);
-    this.keepOutbox();
-    return entry;
-  }
-
-  keepOutbox() {
-    const kept = this.outbox.map(({ clientId, sessionId, text }) => ({ clientId, sessionId, text }));
-    memory.set(`fd:${OUTBOX}`, kept.length ? JSON.stringify(kept) : "", "session");
-  }
-
   accepted({ client_message_id: clientId, turn_id: turnId }) {
-    const entry = this.take(clientId);
+    const entry = this.outbox.take(clientId);
     if (!entry || entry.sessionId !== this.sessionId) return;
-    const turn = this.turns.find((other) => other.id === sendingId(clientId));
+    this.pending.remove(clientId);
+    let turn = this.sending(clientId);
     const known = this.turns.some((other) => other.id === turnId);
-    if (turn && known) this.turns = this.turns.filter((other) => other !== turn);
-    else if (turn) {
+    if (known) this.turns = this.turns.filter((other) => other !== turn);
+    else {
+      if (!turn) this.turns.push((turn = sendingTurn(entry)));
       this.tell("renamed", { from: turn.id, to: turnId });
       turn.id = turnId;
       turn.status = "queued";
@@ -292,17 +318,25 @@ export class Chat extends EventTarget {
     }
     this.replayEarly();
     this.tell("change");
+    if (!known && this.pending.isWaiting && this.phase === "live") this.reload(); // what waited went in before it
   }
 
   queued({ client_message_id: clientId }) {
-    const entry = this.take(clientId);
-    const turn = entry && this.turns.find((other) => other.id === sendingId(clientId));
-    if (!turn) return;
-    turn.status = "done";
-    Object.assign(turn.items[0], { state: "queued", version: turn.items[0].version + 1 });
-    turn.version += 1;
+    const entry = this.outbox.take(clientId);
+    if (!entry || entry.sessionId !== this.sessionId) return;
+    const turn = this.sending(clientId);
+    if (turn) {
+      this.turns = this.turns.filter((other) => other !== turn);
+      this.pending.add(entry);
+    }
+    this.pending.sent(clientId);
+    this.tell("queued");
     this.replayEarly();
     this.tell("change");
+  }
+
+  sending(clientId) {
+    return this.turns.find((turn) => turn.id === sendingId(clientId)) ?? null;
   }
 
   replayEarly() {
@@ -312,7 +346,7 @@ export class Chat extends EventTarget {
   }
 
   error(frame) {
-    const entry = frame.client_message_id && this.take(frame.client_message_id);
+    const entry = frame.client_message_id && this.outbox.take(frame.client_message_id);
     if (entry) this.giveBack(entry, frame);
     else if (frame.code === "stream_expired" && frame.session_id === this.sessionId) this.reload();
     else if (!frame.client_message_id && this.phase === "subscribing") {
@@ -327,7 +361,8 @@ export class Chat extends EventTarget {
   }
 
   giveBack(entry, { detail, code, window: limit, resets_at: resetsAt, keepsId = false }) {
-    this.take(entry.clientId);
+    this.outbox.take(entry.clientId);
+    this.pending.remove(entry.clientId);
     this.turns = this.turns.filter((turn) => turn.id !== sendingId(entry.clientId));
     this.tell("refused", {
       sessionId: entry.sessionId, text: entry.text, reason: detail ?? "The message wasn't sent.", code, limit, resetsAt,
@@ -360,15 +395,4 @@ export class Chat extends EventTarget {
       this.tell("change");
     }, ANSWER_WITHIN_MS);
   }
-}
-
-function sendingId(clientId) {
-  return `sending:${clientId}`;
-}
-
-function sendingTurn({ clientId, text }) {
-  const turn = newTurn(sendingId(clientId));
-  turn.status = "sending";
-  turn.items.push(userItem({ key: sendingId(clientId), text, clientId, state: "sending" }));
-  return turn;
 }

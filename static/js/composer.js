@@ -17,7 +17,9 @@ export class Composer extends EventTarget {
     this.notice = document.getElementById("composer-notice");
     this.count = document.getElementById("composer-count");
     this.sessionId = null;
-    this.isBusy = false;
+    this.canStop = false;
+    this.early = this.box.value.trim(); // typed before this code ran
+    this.saved = null; // what the stored draft holds, as far as is known here
     this.unconfirmed = null; // {text, clientId} of a message whose fate is unknown
     this.box.addEventListener("input", () => this.changed());
     this.box.addEventListener("keydown", (event) => {
@@ -53,23 +55,31 @@ export class Composer extends EventTarget {
 
   /** Turn to another chat: this one's draft is kept, the other's shown. */
   turnTo(sessionId, { keepText = false } = {}) {
-    if (!keepText) this.save();
+    if (!keepText && this.saved !== null) this.save();
     this.sessionId = sessionId;
-    if (keepText) return;
-    this.box.value = memory.get(this.draftKey()) ?? "";
+    if (keepText) {
+      this.saved = "";
+      return;
+    }
+    this.saved = memory.get(this.draftKey()) ?? "";
+    this.box.value = this.saved.includes(this.early) ? this.saved : [this.saved, this.early].filter(Boolean).join("\n\n");
+    this.early = "";
     this.say("");
     this.changed({ typed: false });
   }
 
   save() {
     clearTimeout(this.saveTimer);
-    memory.set(this.draftKey(), this.box.value);
+    if (this.box.value === this.saved) return; // another tab may have a newer one
+    this.saved = this.box.value;
+    memory.set(this.draftKey(), this.saved);
   }
 
   changed({ typed = true } = {}) {
     this.resize();
     const { length } = this.text.trim();
     this.sendButton.disabled = length === 0 || length > LIMIT;
+    this.sendButton.hidden = this.canStop && length === 0;
     this.count.hidden = length < WARN_AT;
     this.count.textContent = length > LIMIT
       ? `${(length - LIMIT).toLocaleString()} characters too many (the limit is ${LIMIT.toLocaleString()}).`
@@ -90,10 +100,6 @@ export class Composer extends EventTarget {
   submit() {
     const text = this.text.trim();
     if (!text || text.length > LIMIT) return;
-    if (this.isBusy) {
-      this.say("The copilot is still answering. Wait for it, or stop it; your text stays here.", "note");
-      return;
-    }
     const clientId = this.unconfirmed?.text === text ? this.unconfirmed.clientId : undefined;
     this.unconfirmed = null;
     this.set("");
@@ -122,24 +128,26 @@ export class Composer extends EventTarget {
     else this.notice.replaceChildren();
   }
 
-  /** Show stop or send. */
-  setBusy({ isBusy, canStop, isStopping }) {
-    if (this.isBusy && !isBusy && this.notice.classList.contains("is-note")) this.say("");
+  /** Show stop while there is something to stop; what is sent then waits. */
+  setBusy({ canStop, isStopping }) {
     const hadFocus = document.activeElement === this.stopButton;
-    this.isBusy = isBusy;
+    this.canStop = canStop;
     this.stopButton.hidden = !canStop;
-    this.sendButton.hidden = canStop;
+    this.sendButton.hidden = canStop && !this.text.trim();
     this.stopButton.setAttribute("aria-disabled", String(isStopping));
     this.stopButton.classList.toggle("is-waiting", isStopping);
-    const label = isStopping ? "Stopping…" : "Stop answering";
-    if (this.stopButton.getAttribute("aria-label") !== label) {
-      this.stopButton.setAttribute("aria-label", label);
-      this.stopButton.title = label;
-    }
+    relabel(this.stopButton, isStopping ? "Stopping…" : "Stop answering");
+    relabel(this.sendButton, canStop ? "Send when the copilot is ready for it" : "Send");
     if (hadFocus && !canStop) this.focus();
   }
 
   focus() {
     this.box.focus();
   }
+}
+
+function relabel(button, label) {
+  if (button.title === label) return;
+  button.setAttribute("aria-label", label);
+  button.title = label;
 }

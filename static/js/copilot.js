@@ -2,11 +2,14 @@
 
 import { ApiError, api, goToSignIn } from "./api.js";
 import { Chat } from "./chat.js";
+import { Chips } from "./chips.js";
+import { Choices } from "./choices.js";
 import { Composer } from "./composer.js";
 import { announce, memory, toast } from "./dom.js";
 import { Sidebar, titleOf } from "./sessions.js";
 import { ChatSocket } from "./socket.js";
 import { Transcript } from "./transcript.js";
+import { Usage, usedUp } from "./usage.js";
 
 const SIGN_IN_AGAIN_MS = 30000;
 const byId = (id) => document.getElementById(id);
@@ -17,6 +20,9 @@ const socket = new ChatSocket(`${scheme}//${location.host}${byId("app").dataset.
 const chat = new Chat(socket);
 const sidebar = new Sidebar(byId("sidebar"));
 const composer = new Composer(byId("composer"));
+const choices = new Choices(byId("composer"));
+const chips = new Chips(byId("pending"), chat.pending);
+const usage = new Usage();
 const transcript = new Transcript({
   root: byId("transcript"),
   scroller: byId("scroller"),
@@ -99,7 +105,8 @@ function newChat() {
 // The open chat
 
 function drawBusy() {
-  composer.setBusy({ isBusy: chat.isBusy, canStop: chat.activeTurn !== null, isStopping: chat.isStopping });
+  composer.setBusy({ canStop: chat.activeTurn !== null, isStopping: chat.isStopping });
+  chips.setResting(!chat.isBusy);
   byId("transcript").setAttribute("aria-busy", String(chat.isBusy));
 }
 
@@ -129,6 +136,7 @@ chat.addEventListener("started", () => announce("The copilot is answering."));
 chat.addEventListener("ended", ({ detail: turn }) => {
   const words = { stopped: "The answer was stopped.", error: `The answer failed. ${turn.notice?.text ?? ""}` };
   announce(words[turn.notice?.kind] ?? "The answer is complete.");
+  usage.load();
 });
 chat.addEventListener("refused", ({ detail }) => {
   const { sessionId, text, clientId } = detail;
@@ -137,46 +145,80 @@ chat.addEventListener("refused", ({ detail }) => {
     composer.giveBack(text, clientId, reason);
     return;
   }
-  const key = `fd:draft:${sessionId}`;
-  memory.set(key, [text, memory.get(key)].filter(Boolean).join("\n\n"));
+  addToDraft(sessionId, text);
   toast(`A message in another chat wasn't sent; it is kept there as a draft. ${reason}`, { ms: 8000 });
 });
 
-function reasonOf({ reason, resetsAt }) {
-  if (!resetsAt) return reason;
-  const time = new Date(resetsAt).toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit" });
-  return `${reason} It resets ${time}.`;
+function reasonOf({ reason, code, limit, resetsAt }) {
+  if (code === "rate_limited") {
+    usage.load();
+    return usedUp(limit, resetsAt);
+  }
+  if (code === "pending_full") return "Ten messages are waiting already. Delete one, or wait until the copilot has read them.";
+  if (code === "too_many_queued") return "These were many messages in a minute. Wait a moment, then send this one again.";
+  return reason;
 }
+
+// What waits
+
+chat.addEventListener("queued", () => announce("Your message waits until the copilot is ready for it."));
+chat.addEventListener("drained", ({ detail: count }) => {
+  announce(count === 1 ? "The copilot read your waiting message." : `The copilot read ${count} waiting messages.`);
+});
+chat.pending.addEventListener("read", () => toast("The copilot has already read this message."));
+chat.pending.addEventListener("failed", ({ detail }) => toast(`This wasn’t changed. ${detail}`));
+chips.addEventListener("interrupted", ({ detail: text }) => {
+  composer.giveBack(text, null, "The copilot read this message before you changed it. Your new wording is here.");
+});
 
 // Sending
 
+const NEW_DRAFT = "fd:draft:new";
+let starting = { ticket: -1, made: null }; // the chat that is being made for a first message
+
 async function send(text, clientId) {
+  const options = { clientId, ...choices.values };
   transcript.follows = true;
-  if (chat.sessionId) {
-    chat.send(text, clientId);
-    return;
+  if (!chat.sessionId) {
+    const { ticket } = chat;
+    if (starting.ticket !== ticket) starting = { ticket, made: start(text) };
+    const { id, problem } = await starting.made;
+    starting = { ticket: -1, made: null };
+    if (!id && ticket === chat.ticket) composer.giveBack(text, null, `The chat couldn't be started. ${problem}`);
+    if (!id) return;
+    if (id !== chat.sessionId) {
+      addToDraft(id, text); // somebody looked elsewhere meanwhile
+      return;
+    }
   }
+  chat.send(text, options);
+}
+
+/** Make a chat and go on in it; its id, or what went wrong. */
+async function start(text) {
   const { ticket } = chat;
-  let session;
+  memory.set(NEW_DRAFT, text); // a reload in this moment loses nothing
   try {
-    session = await api("sessions", { method: "POST", body: {} });
+    const session = await api("sessions", { method: "POST", body: {} });
+    memory.set(NEW_DRAFT, "");
+    sidebar.update({ ...session, is_processing: session.is_processing ?? false });
+    if (ticket === chat.ticket) {
+      history.pushState(null, "", addressOf(session.id));
+      composer.turnTo(session.id, { keepText: true });
+      sidebar.setCurrent(session.id);
+      setView("chat");
+      chat.adopt(session.id);
+    }
+    return { id: session.id };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    composer.giveBack(text, null, `The chat couldn't be started. ${error.message}`);
-    return;
+    return { problem: error.message };
   }
-  sidebar.update({ ...session, is_processing: session.is_processing ?? false });
-  if (ticket !== chat.ticket) {
-    // Somebody looked elsewhere meanwhile: the text waits there as a draft.
-    memory.set(`fd:draft:${session.id}`, text);
-    return;
-  }
-  history.pushState(null, "", addressOf(session.id));
-  composer.turnTo(session.id, { keepText: true });
-  sidebar.setCurrent(session.id);
-  setView("chat");
-  chat.adopt(session.id);
-  chat.send(text, clientId);
+}
+
+function addToDraft(sessionId, text) {
+  const key = `fd:draft:${sessionId}`;
+  memory.set(key, [memory.get(key), text].filter(Boolean).join("\n\n"));
 }
 
 function retry(turn) {
@@ -326,4 +368,6 @@ if (/mac|iphone|ipad/i.test(navigator.userAgent)) {
 sidebar.load();
 show(sessionInAddress());
 socket.connect();
+usage.load();
 if (!narrow.matches) composer.focus();
+if (document.documentElement.dataset.early === "send") composer.submit();

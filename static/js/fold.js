@@ -4,6 +4,7 @@
 // blocks of text and reasoning have the id of the row that stores them, tool calls have the call's id.
 
 export const STOPPED_SENTENCE = "You stopped this answer.";
+const FOLLOW_UP = "follow_up"; // the kind of a user row that was read in the middle of a turn
 const HOPELESS = new Set(["context_too_long"]);
 const ERROR_CODE = /^\[code:([a-z0-9_]+)\] /;
 const STEPS_AN_ATTEMPT = 1000;
@@ -45,8 +46,8 @@ export function userItem({ key, text, createdAt = null, clientId = null, state =
   return { kind: "user", key, step: 0, text, createdAt, clientId, state, fileIds, version: 0 };
 }
 
-function blockItem(kind, key, step, text = "") {
-  return { kind, key, step, text, open: false, version: 0 };
+function blockItem(kind, key, step, { text = "", durationMs = null } = {}) {
+  return { kind, key, step, text, durationMs, open: false, version: 0 };
 }
 
 function toolItem(callId, name, step) {
@@ -84,7 +85,7 @@ export function turnsOfRows(rows, active = null) {
         turns.push(turn);
       }
     } else {
-      if (!loose || row.role === "user") {
+      if (!loose || (row.role === "user" && row.kind !== FOLLOW_UP)) {
         loose = newTurn(`rows:${row.id}`);
         turns.push(loose);
       }
@@ -117,7 +118,8 @@ function addRow(turn, row) {
     }));
   } else if (row.role === "assistant" || row.role === "reasoning") {
     if (row.content) {
-      turn.items.push(blockItem(row.role === "assistant" ? "text" : "reasoning", row.id, step, row.content));
+      const kind = row.role === "assistant" ? "text" : "reasoning";
+      turn.items.push(blockItem(kind, row.id, step, { text: row.content, durationMs: row.duration_ms ?? null }));
     }
     for (const call of row.tool_calls ?? []) {
       const item = toolItem(call.id, call.name, step);
@@ -191,6 +193,7 @@ function openBlock(kind) {
     if (find(turn, chunk.id)) return;
     const item = blockItem(kind, chunk.id, turn.step);
     item.open = true;
+    item.beganAt = performance.now();
     turn.items.push(item);
   };
 }
@@ -204,20 +207,33 @@ function extendBlock(turn, chunk) {
 
 function closeBlock(turn, chunk) {
   const item = find(turn, chunk.id);
-  if (!item) return;
+  if (item) close(item);
+}
+
+function close(item) {
+  if (!item.open) return;
   item.open = false;
+  item.durationMs = Math.round(performance.now() - item.beganAt);
   item.version += 1;
 }
 
 function finishStep(turn) {
   // A call that never became whole is not stored either.
   turn.items = turn.items.filter((item) => item.kind !== "tool" || item.whole);
-  for (const item of turn.items) {
-    if (item.open) {
-      item.open = false;
-      item.version += 1;
-    }
-  }
+  turn.items.forEach(close);
+}
+
+/** Queued messages were read here; which ones says the server, or whoever knew what was waiting. */
+function takePending(turn, { data }, eventId) {
+  (data?.messages ?? []).forEach((message, place) => {
+    const clientId = message.client_message_id ?? null;
+    const key = message.id ?? `${eventId}:${place}`;
+    const isKnown = turn.items.some((item) => item.kind === "user" && (item.key === key || (clientId && item.clientId === clientId)));
+    if (isKnown) return; // it is stored, and the rows were loaded
+    const item = userItem({ key, text: message.content, clientId, fileIds: message.file_ids ?? [] });
+    item.step = turn.step;
+    turn.items.push(item);
+  });
 }
 
 function stopUnanswered(turn) {
@@ -283,6 +299,7 @@ const HANDLERS = {
     else turn.items = turn.items.filter((other) => other !== item);
   },
   "data-status": (turn, chunk) => { turn.statusLine = chunk.data?.message ?? ""; },
+  "data-pending-drained": takePending,
   "data-rewind": rewind,
   error: (turn, chunk) => {
     const match = ERROR_CODE.exec(chunk.errorText);

@@ -88,6 +88,13 @@ export function toolDetails(item) {
   return parts.length ? parts : [h("p", { class: "muted" }, "No details yet.")];
 }
 
+/** Return how long the copilot thought; "" where that is not worth a word. */
+export function thoughtWords(durationMs) {
+  const seconds = Math.round((durationMs ?? 0) / 1000);
+  if (seconds < 1) return "";
+  return seconds < 60 ? `Thought for ${seconds} s` : `Thought for ${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
 const TODO_STATES = {
   completed: ["check-circle", "Done"],
   in_progress: ["half-circle", "In progress"],

@@ -3,7 +3,7 @@
 import { endedSilently, isVisible } from "./fold.js";
 import { copyText, h, icon, setChildren } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
-import { toolCard, toolDetails, toolWords } from "./tools.js";
+import { thoughtWords, toolCard, toolDetails, toolWords } from "./tools.js";
 
 const NEAR_BOTTOM = 56; // pixels that still count as "at the bottom"
 const SLOW_FRAME_MS = 8;
@@ -84,7 +84,7 @@ export class Transcript {
   turnElement(turn) {
     let view = this.nodes.get(turn.id);
     if (!view) {
-      view = { element: h("article", { class: "turn" }), items: new Map(), version: -1, status: "", tail: null };
+      view = { element: h("article", { class: "turn" }), items: new Map(), headings: [], version: -1 };
       this.nodes.set(turn.id, view);
     }
     if (view.turn === turn && view.version === turn.version) return view.element;
@@ -99,6 +99,7 @@ export class Transcript {
     const lastPlan = turn.items.findLast((item) => item.name === "todo_write" && item.state !== "error");
     const keys = new Set();
     const children = [];
+    let headings = 0;
     let headed = false;
     for (const item of visible) {
       keys.add(item.key);
@@ -119,9 +120,12 @@ export class Transcript {
           drawn.at = performance.now();
         }
       }
-      if (item.kind !== "user" && !headed) {
+      if (item.kind === "user") headed = false;
+      else if (!headed) {
         headed = true;
-        children.push((view.heading ??= h("h2", { class: "sr-only" }, "Copilot")));
+        view.headings[headings] ??= h("h2", { class: "sr-only" }, "Copilot");
+        children.push(view.headings[headings]);
+        headings += 1;
       }
       children.push(drawn.element);
     }
@@ -254,7 +258,7 @@ const MAKERS = {
       update(item) {
         bubble.textContent = item.text;
         element.classList.toggle("is-pending", item.state !== "sent");
-        note.textContent = { sending: "Sending…", queued: "Queued" }[item.state] ?? "";
+        note.textContent = item.state === "sending" ? "Sending…" : "";
         note.hidden = item.state === "sent";
       },
     };
@@ -267,13 +271,15 @@ const MAKERS = {
   reasoning(first, transcript) {
     const { element, button, panel, ...rest } = accordion(transcript, first.key, "reasoning");
     const words = h("span", {});
+    const time = h("span", { class: "tool-outcome" });
     const body = h("div", { class: "prose is-quiet" });
     const view = new MarkdownView(body);
-    button.append(h("span", { class: "tool-sign" }, icon("thought")), words, icon("chevron", "turns"));
+    button.append(h("span", { class: "tool-sign" }, icon("thought")), words, time, icon("chevron", "turns"));
     panel.append(body);
     let item = first;
     const fill = () => {
       words.textContent = `${panel.hidden ? "Show" : "Hide"} reasoning`;
+      time.textContent = thoughtWords(item.durationMs);
       if (!panel.hidden) view.update(item.text, !item.open);
     };
     button.addEventListener("click", fill);

@@ -191,3 +191,47 @@ test("a turn that worked and said nothing is told apart", () => {
   assert.ok(!endedSilently(turnsOfRows([USER])[0]));
   assert.ok(!endedSilently(turnsOfRows([USER, ...STEP_TWO])[0]));
 });
+
+const DRAINED = {
+  type: "data-pending-drained",
+  data: { count: 2, messages: [{ id: "f1", content: "By train", client_message_id: "c1" }, { id: "f2", content: "On Friday" }] },
+};
+const WITH_FOLLOW_UPS = CHUNKS.toSpliced(15, 0, DRAINED);
+const FOLLOW_UPS = [
+  row({ id: "f1", step: 1, kind: "follow_up", content: "By train", client_message_id: "c1" }),
+  row({ id: "f2", step: 1, kind: "follow_up", content: "On Friday" }),
+];
+
+test("queued messages stand where they were read: live, replayed and reloaded", () => {
+  const events = numbered(WITH_FOLLOW_UPS);
+  const whole = picture(turnsOfRows([USER, ...STEP_ONE, ...FOLLOW_UPS, ...STEP_TWO]));
+  assert.deepEqual(whole[0].items.map(({ kind }) => kind), ["user", "reasoning", "text", "tool", "user", "user", "text"]);
+  for (let cut = 0; cut <= events.length; cut += 1) {
+    const turn = play(events.slice(0, cut), begun());
+    play(events.slice(Math.max(0, cut - 3)), turn);
+    assert.deepEqual(picture([turn]), whole, `cut at ${cut}`);
+  }
+  // The rows may know more than the last id that they were stored with.
+  const active = { turn_id: TURN, status: "running", resume_after: events[14][0] };
+  const [reloaded] = turnsOfRows([USER, ...STEP_ONE, ...FOLLOW_UPS], active);
+  assert.deepEqual(picture([play(events, reloaded)]), whole);
+});
+
+test("a rewind leaves the messages that were read before it", () => {
+  const turn = play(numbered(WITH_FOLLOW_UPS.slice(0, 19)), begun());
+  applyChunk(turn, { type: "data-rewind", data: { step: 1, drop: ["d"] } }, "2000-1");
+  assert.deepEqual(turn.items.map((item) => item.key), ["u1", "a", "b", "c", "f1", "f2"]);
+});
+
+test("a copied history keeps follow-ups in the turn that read them", () => {
+  const rows = [USER, ...STEP_ONE, ...FOLLOW_UPS, ...STEP_TWO].map((one) => ({ ...one, turn_id: null }));
+  assert.equal(turnsOfRows(rows).length, 1);
+});
+
+test("thinking has a length: stored, or as long as it was watched", () => {
+  const [stored] = turnsOfRows([USER, { ...STEP_ONE[0], duration_ms: 4200 }]);
+  assert.equal(stored.items[1].durationMs, 4200);
+  const live = play(numbered(CHUNKS.slice(0, 7)), begun());
+  assert.ok(live.items[1].durationMs >= 0);
+  assert.equal(play(numbered(CHUNKS.slice(0, 6)), begun()).items[1].durationMs, null, "not while it goes on");
+});
