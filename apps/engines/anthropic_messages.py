@@ -134,17 +134,18 @@ class AnthropicMessages:
     def _body(self, request: StepRequest) -> dict[str, Any]:
         beginning = self._beginnings.get("", request, lambda: self._begin(request))
         facts = self._facts(request.model)
+        messages = [_in_blocks(message) for message in request.messages]
         body: dict[str, Any] = {
             "model": bare_model(request.model),
             "max_tokens": ANSWER_TOKENS,
-            "messages": prompt_cache.mark_last_user_messages(request.messages, ttl=self._ttl),
+            "messages": prompt_cache.mark_last_user_messages(messages, ttl=self._ttl),
             "stream": True,
         }
         if beginning.system:
             body["system"] = beginning.system
         if beginning.tools:
             body["tools"] = beginning.tools
-        if facts.thinking and self._thinking_tokens > 0 and may_think(request.messages):
+        if facts.thinking and self._thinking_tokens > 0 and may_think(messages):
             budget = max(LEAST_BUDGET_TOKENS, self._thinking_tokens)
             body["max_tokens"] += budget
             # Models that set their own budget keep their thoughts to themselves unless they are asked.
@@ -159,6 +160,12 @@ class AnthropicMessages:
 
     def _begin(self, request: StepRequest) -> Beginning:
         return prompt_cache.anthropic_beginning(request.system, request.tools, ttl=self._ttl)
+
+
+def _in_blocks(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message whose content is a list of blocks, which the short form for a single text becomes."""
+    content = message["content"]
+    return {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else message
 
 
 def bare_model(model: str) -> str:

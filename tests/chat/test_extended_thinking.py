@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from apps.chat.models import Message
+from apps.chat.turns.recorder import storable
+from apps.chat.turns.route import NO_FAST_ENGINE
 from apps.engines.demo.signatures import redact, sign
 from tests.chat.clients import detail, new_session, say, text_of
 from tests.chat.served import broker  # noqa: F401
@@ -68,6 +70,33 @@ def test_thoughts_come_back_unchanged_while_tools_run(live, model):
     assert sign("First a plan.") not in shown
     kept = Message.objects.filter(session=session, provider_blocks__isnull=False)
     assert [row.role for row in kept] == ["assistant"] * 3
+
+
+@pytest.fixture
+def only_anthropic(settings, model):
+    for name in ("OPENROUTER_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        setattr(settings, name, "")
+    settings.ANTHROPIC_API_KEY = "sk-ant"
+    settings.ANTHROPIC_BASE_URL = model.anthropic_url
+
+
+def test_people_are_told_when_another_engine_answers(only_anthropic, live, model):
+    marker = model.script("other", [{"text": "Hello"}])
+
+    chunks = chunks_of(live, new_session(live), marker, "fast")
+
+    statuses = [chunk["data"]["message"] for chunk in chunks if chunk["type"] == "data-status"]
+    assert NO_FAST_ENGINE in statuses
+    (request,) = model.requests("other")
+    assert (request["wire"], request["body"]["model"]) == ("anthropic", "claude-sonnet-4-6")
+    assert request["beta"] == "extended-cache-ttl-2025-04-11"
+
+
+def test_blocks_that_no_database_can_hold_are_dropped_whole():
+    sound = [{"type": "thinking", "thinking": "hm é \U0001f600", "signature": "s"}]
+    assert storable(sound) == sound
+    for broken in ("a\x00b", "\ud800"):
+        assert not storable([*sound, {"type": "thinking", "thinking": broken, "signature": "s"}])
 
 
 @pytest.mark.parametrize("mode", [THINKING, "fast"])

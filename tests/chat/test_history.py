@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from apps.chat.models import Message, Turn
 from apps.chat.turns.history import FOLLOW_UP, TRUSTED_TAGS, openai_messages, user_text
 from apps.chat.turns.history_anthropic import anthropic_messages
+from apps.engines.anthropic_messages import may_think
 from apps.engines.demo.rules import anthropic_violation, openai_violation
 from apps.engines.demo.signatures import redact, sign
 
@@ -44,7 +45,9 @@ def openai_body(rows: list[Message]) -> dict[str, Any]:
 
 
 def anthropic_body(rows: list[Message], origin: str = ORIGIN) -> dict[str, Any]:
-    return {"max_tokens": 2000, "messages": anthropic_messages(rows, origin=origin)}
+    messages = anthropic_messages(rows, origin=origin)
+    thinking = {"type": "enabled" if may_think(messages) else "disabled", "budget_tokens": 1024}
+    return {"max_tokens": 2000, "messages": messages, "thinking": thinking}
 
 
 # Any rows at all ----------------------------------------------------------------------------------------------

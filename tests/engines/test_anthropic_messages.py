@@ -365,6 +365,12 @@ async def test_a_changed_thought_is_refused(demo: DemoHandle, engine: AnthropicM
     assert [request["status"] for request in demo.requests()] == [200, 400]
 
 
+async def test_a_message_may_be_a_plain_text(demo: DemoHandle, engine: AnthropicMessages) -> None:
+    marker = scripted(demo, {"text": "x"})
+    events, error = await collect(engine, asked("", messages=[{"role": "user", "content": marker}]))
+    assert (text_of(events), error) == ("x", None)
+
+
 def test_signatures_are_those_of_a_server_and_model() -> None:
     assert origin("https://api.anthropic.com", "anthropic/claude-x") == "api.anthropic.com/claude-x"
 
