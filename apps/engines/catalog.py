@@ -66,7 +66,7 @@ BUILT_IN: dict[str, ModelFacts] = {
     "claude-sonnet-4": _claude(3.0, 15.0),
     "claude-sonnet-4-6": _claude(3.0, 15.0, effort=True),
     "claude-haiku-4": _claude(1.0, 5.0),
-    "flightdeck-demo": ModelFacts(thinking=True, input_price=0.0, output_price=0.0),  # it shows what thinking looks like
+    "flightdeck-demo": ModelFacts(thinking=True, input_price=0.0, output_price=0.0),  # it pretends
     "gpt-4o": ModelFacts(vision=True, input_price=2.5, output_price=10.0, cache_read_price=1.25),
     "gpt-4o-mini": ModelFacts(vision=True, input_price=0.15, output_price=0.6, cache_read_price=0.075),
 }
