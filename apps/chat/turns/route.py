@@ -21,6 +21,9 @@ DEFAULT_MODELS: dict[str, dict[str, str]] = {
     "demo": {"standard": DEMO_MODEL, "advanced": DEMO_MODEL},
 }
 
+#: The cheap model, for titles and summaries, by provider.
+CHEAP_MODELS = {"openrouter": "openai/gpt-4o-mini", "openai": "gpt-4o-mini", "demo": DEMO_MODEL}
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -70,6 +73,12 @@ class Router:
     def route(self, mode: str, tier: str) -> Route:
         """Return what answers a request of this mode and tier."""
         return Route(self._fast, self._provider.model(tier), self._provider.name)
+
+    def cheap(self) -> Route:
+        """Return what makes titles and summaries."""
+        name = self._provider.name
+        named = settings.CHAT_TITLE_MODEL if name != "demo" else ""
+        return Route(self._fast, named or CHEAP_MODELS[name], name)
 
     async def aclose(self) -> None:
         """Let go of the model clients."""

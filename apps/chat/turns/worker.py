@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from apps.chat.turns.recovery import TakeUp
 from apps.chat.turns.route import Router
 from apps.chat.turns.runner import TurnRunner
 from apps.chat.turns.state import TurnState, load
+from apps.chat.turns.title import TitleMaker
 from apps.runtime import eventlog
 from apps.runtime.eventlog import BEGINNING, EventLogWriter
 from apps.runtime.leases import Claim, Replaced, forgotten_ids
@@ -51,6 +52,8 @@ class TurnKind:
         self.tools: ToolRegistry = default_registry(
             extra_modules=settings.CHAT_TOOL_MODULES, call_limit_seconds=settings.CHAT_TOOL_TIMEOUT_SECONDS
         )
+        #: Called when a session's first turn begins.
+        self.on_first_turn: Callable[[TurnState], None] | None = None
 
     def claim(self, run_id: UUID, runner: str) -> Claim | None:
         """Become a turn's runner; the turn is read on the same way, as every hop between threads delays its answer."""
@@ -77,6 +80,8 @@ class TurnKind:
             ttl_seconds=settings.STREAM_TTL_SECONDS,
             on_replaced=signals.replaced.set,
         )
+        if turn.is_first and claim.attempt == 1 and self.on_first_turn is not None:
+            self.on_first_turn(turn)
         has_ended = False
         try:
             has_ended = await self._attempt(turn, claim, signals, writer)
@@ -141,6 +146,8 @@ class TurnProcess:
         """Make it; call on the loop."""
         self.kind = TurnKind()
         self.worker = RunWorker(self.kind, concurrency=settings.TURN_CONCURRENCY)
+        self._titles = TitleMaker(self.kind.router)
+        self.kind.on_first_turn = self._titles.begin
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -152,6 +159,7 @@ class TurnProcess:
         """Hand over what runs and close everything."""
         await self.worker.shut_down(grace_seconds)
         await end_tasks(self._listener)
+        await self._titles.aclose()
         await self.kind.router.aclose()
         await self.kind.redis.aclose()
 

@@ -23,7 +23,7 @@ _LONG_SECTIONS = 10  # about 20 seconds at the usual 40 words a second
 
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")
 _PLAN = re.compile(r"\b(plan|todo|to-do|todos)\b", re.IGNORECASE)
-_TITLE_REQUEST = re.compile(r"\btitle\b", re.IGNORECASE)
+_TITLE_REQUEST = re.compile(r"write a\b[^.\n]*\btitle\b", re.IGNORECASE)
 
 _NOTICE = (
     "> **This is the offline demo model, a script and not an AI.** It shows how the product looks and behaves.\n\n"
@@ -90,11 +90,11 @@ def title(question: str) -> str:
     return " ".join(words[:_MAX_TITLE_WORDS]).rstrip(".,;:!?")
 
 
-def asks_for_title(conversation: Conversation, *, streamed: bool) -> bool:
-    """Tell whether a request wants a conversation's title: whole, without tools, and it says so."""
-    if streamed or conversation.tools:
-        return False
-    return bool(_TITLE_REQUEST.search(conversation.system))
+def chore(conversation: Conversation) -> list[Action] | None:
+    """Return the answer to one of the product's own requests besides a conversation; None when it is none of them."""
+    if not conversation.tools and _TITLE_REQUEST.match(conversation.system):
+        return [Text(title(conversation.question))]
+    return None
 
 
 def _keyword(question: str) -> str:

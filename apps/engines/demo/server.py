@@ -15,7 +15,7 @@ from apps.engines.demo.conversation import Conversation, from_openai
 from apps.engines.demo.openai_wire import Answer, StreamCut
 from apps.engines.demo.pacing import DEFAULT_WORDS_PER_SECOND, Pacer
 from apps.engines.demo.records import Record, Records
-from apps.engines.demo.script import Action, ScriptBook, ScriptError, Status, Text, parse_script
+from apps.engines.demo.script import Action, ScriptBook, ScriptError, Status, parse_script
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -87,15 +87,12 @@ class DemoServer:
             return
         conversation = from_openai(body)
         streamed = bool(body.get("stream"))
-        is_title = demo_script.asks_for_title(conversation, streamed=streamed)
+        chore = demo_script.chore(conversation)
         # A title is asked for with the same words as the first step: it must not use the script up, or fail by it.
-        script = None if is_title else self._scripts.known(conversation.script)
+        script = None if chore is not None else self._scripts.known(conversation.script)
         record = Record(script=script, step=conversation.step if script else 0, body=body)
         self._records.add(record)
-        if is_title:
-            actions: list[Action] = [Text(demo_script.title(conversation.question))]
-        else:
-            actions = self._actions(script, conversation)
+        actions = self._actions(script, conversation) if chore is None else chore
         answer = Answer(body=body, turn=conversation.turn, pacer=self._pacer)
         exchange = _Exchange(record, send)
         await _unless_disconnected(exchange.run(answer, actions, streamed=streamed), receive, record)
