@@ -25,7 +25,6 @@ COPIED = (
     "file_ids",
     "context",
     "model_prefix",
-    "metadata",
     "duration_ms",
     "created_at",
 )
@@ -114,10 +113,17 @@ def copied_rows(rows: Sequence[Message], session: Session, turns: Mapping[Any, T
                 tool_calls=renamed(calls, new_calls) or None,
                 tool_call_id=row.tool_call_id and UUID(new_calls[str(row.tool_call_id)]),
                 provider_blocks=None if calls != (row.tool_calls or []) else renamed(row.provider_blocks, new_calls),
+                metadata=moved(row.metadata, places) if row.is_summary else row.metadata,
                 **{name: getattr(row, name) for name in COPIED},
             )
         )
     return copies
+
+
+def moved(facts: Any, places: Mapping[int, int]) -> dict[str, Any]:
+    """Return what a summary covers in terms of the copies' places; see `turns.compaction`."""
+    through = max(new for old, new in places.items() if old <= facts["through_sequence"])
+    return {"through_sequence": through, "kept": [places[old] for old in facts["kept"] if old in places]}
 
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:

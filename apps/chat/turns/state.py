@@ -9,6 +9,7 @@ from uuid import UUID
 from apps.chat.models import Message, ToolCall, Turn
 from apps.chat.queries import folded
 from apps.chat.stream.fold import Row
+from apps.chat.turns.compaction import with_summary
 
 FIRST_MESSAGE = 1  # the place of a session's first message
 
@@ -88,5 +89,5 @@ def ends_with_text(rows: Sequence[Message]) -> bool:
 
 
 def conversation(session_id: UUID) -> list[Message]:
-    """Return what the history is made of, oldest first."""
-    return list(Message.objects.filter(session=session_id).select_related("turn").order_by("sequence"))
+    """Return what the history is made of, oldest first, with a summary instead of the rows that it covers."""
+    return with_summary(list(Message.objects.filter(session=session_id).select_related("turn").order_by("sequence")))

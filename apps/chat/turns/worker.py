@@ -105,7 +105,7 @@ class TurnKind:
         found = await self._take_up(turn, claim, recorder, publisher)
         if not (turn.was_stopped or turn.lost_leases > recovery.MOST_LOST_LEASES):
             route = self.router.route(turn.mode, turn.tier)
-            return await TurnRunner(turn, route, self.tools, recorder, signals, found).run()
+            return await TurnRunner(turn, self.router, route, self.tools, recorder, signals, found).run()
         # Nobody goes on with this turn: what only the log holds of it is kept, and it ends.
         if turn.open_rows or found.unstored:
             recorder.reopen_step([str(call.id) for call in turn.open_calls], found.replay)

@@ -23,6 +23,13 @@ Send = Callable[[Message], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
 _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_TOO_LONG = {
+    "error": {
+        "message": "This model's maximum context length is shorter than the messages.",
+        "type": "invalid_request_error",
+        "code": "context_length_exceeded",
+    }
+}
 _EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
@@ -92,7 +99,10 @@ class DemoServer:
         script = None if chore is not None else self._scripts.known(conversation.script)
         record = Record(script=script, step=conversation.step if script else 0, body=body)
         self._records.add(record)
-        actions = self._actions(script, conversation) if chore is None else chore
+        if self._scripts.refuses(conversation.script, body["messages"]):
+            actions: list[Action] = [Status(400, _TOO_LONG)]
+        else:
+            actions = self._actions(script, conversation) if chore is None else chore
         answer = Answer(body=body, turn=conversation.turn, pacer=self._pacer)
         exchange = _Exchange(record, send)
         await _unless_disconnected(exchange.run(answer, actions, streamed=streamed), receive, record)
