@@ -20,7 +20,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from apps.chat.turns.route import Provider, fast_provider
+from apps.chat.models import Turn
+from apps.chat.turns.route import Provider, provider_of
 from apps.runtime.netguard import AddressRefused, check_host
 from config.env import read
 from config.health import probe_broker
@@ -210,31 +211,41 @@ def models(*, online: bool) -> Iterator[Finding]:
     Args:
         online: Also ask the server, which costs nothing but goes out to the network.
     """
-    provider = fast_provider()
-    yield _who_answers(provider)
-    if settings.ANTHROPIC_API_KEY or settings.ANTHROPIC_BASE_URL:
-        text = "ANTHROPIC_… is set, but this version has no engine for it: the fast engine answers in both modes"
-        yield Finding("Thinking", State.NOTE, text, "Nothing is asked of Anthropic until a later version.")
-    else:
-        yield Finding("Thinking", State.FINE, "the fast engine answers in this mode, too")
-    if provider.name == "demo":
+    fast, thinking = provider_of(Turn.Mode.FAST), provider_of(Turn.Mode.EXTENDED_THINKING)
+    yield _who_answers("Model", fast)
+    yield _who_thinks(fast, thinking)
+    if fast.name == "demo":
         return
-    yield _base_url(provider)
-    if online:
-        yield _reachable(provider)
+    for provider in dict.fromkeys((fast, thinking)):
+        yield _base_url(provider)
+        if online:
+            yield _reachable(provider)
 
 
-def _who_answers(provider: Provider) -> Finding:
+def _who_thinks(fast: Provider, thinking: Provider) -> Finding:
+    if thinking == fast and thinking.name == "anthropic":
+        remedy = "Set OPENROUTER_API_KEY, OPENAI_API_KEY or OPENAI_BASE_URL for a fast mode of its own."
+        return Finding("Thinking", State.NOTE, "this engine answers in the fast mode, too", remedy)
+    if thinking.engine == Turn.Mode.FAST:
+        return Finding("Thinking", State.FINE, "the fast engine answers in this mode, too")
+    return _who_answers("Thinking", thinking)
+
+
+def _who_answers(subject: str, provider: Provider) -> Finding:
     if provider.name == "demo":
-        remedy = "Set OPENROUTER_API_KEY, OPENAI_API_KEY or OPENAI_BASE_URL for a real one."
-        return Finding("Model", State.NOTE, "the offline demo model answers; it is not an AI", remedy)
+        remedy = "Set OPENROUTER_API_KEY, OPENAI_API_KEY, OPENAI_BASE_URL or ANTHROPIC_API_KEY for a real one."
+        return Finding(subject, State.NOTE, "the offline demo model answers; it is not an AI", remedy)
     names = f"{provider.model('standard')}, advanced: {provider.model('advanced')}"
     where = _place(provider.base_url)
     if not provider.api_key and urlsplit(provider.base_url).scheme == "https":
-        return Finding(
-            "Model", State.NOTE, f"{names}, at {where}, without a key", "Set OPENAI_API_KEY if it needs one."
-        )
-    return Finding("Model", State.FINE, f"{names}, at {where}")
+        remedy = f"Set {_variables(provider)}_API_KEY if it needs one."
+        return Finding(subject, State.NOTE, f"{names}, at {where}, without a key", remedy)
+    return Finding(subject, State.FINE, f"{names}, at {where}")
+
+
+def _variables(provider: Provider) -> str:
+    """Return how the settings of a provider begin."""
+    return "ANTHROPIC" if provider.name == "anthropic" else "OPENAI"
 
 
 def _base_url(provider: Provider) -> Finding:
@@ -252,11 +263,14 @@ def _base_url(provider: Provider) -> Finding:
 def _reachable(provider: Provider) -> Finding:
     """Whether the model's server answers and takes the key."""
     headers = {"Authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}
+    path = "/models"
+    if provider.name == "anthropic":
+        headers, path = {"x-api-key": provider.api_key, "anthropic-version": "2023-06-01"}, "/v1/models"
     place = _place(provider.base_url)
     try:
-        answer = httpx2.get(f"{provider.base_url.rstrip('/')}/models", headers=headers, timeout=ANSWER_SECONDS)
+        answer = httpx2.get(f"{provider.base_url.rstrip('/')}{path}", headers=headers, timeout=ANSWER_SECONDS)
     except httpx2.HTTPError as error:
-        remedy = "Look at the network, or mend OPENAI_BASE_URL."
+        remedy = f"Look at the network, or mend {_variables(provider)}_BASE_URL."
         return Finding("Model online", State.WRONG, f"{place} doesn't answer ({type(error).__name__})", remedy)
     if answer.status_code in {401, 403}:
         return Finding("Model online", State.WRONG, f"{place} refuses the key", "Set another key.")

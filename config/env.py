@@ -132,6 +132,11 @@ VARIABLES: dict[str, Variable] = {
     "CHAT_MODEL": Variable(str, "", "The standard model; empty = the provider's default in the table of models."),
     "CHAT_ADVANCED_MODEL": Variable(str, "", "The advanced model; empty = the provider's default."),
     "CHAT_MAX_THINKING_TOKENS": Variable(whole_number, "8192", "Reasoning budget a step, in tokens; 0 = off."),
+    "CHAT_THINKING_EFFORT": Variable(
+        one_of("low", "medium", "high"),
+        "high",
+        "How hard models try that can be told, with the extended-thinking engine.",
+    ),
     "CHAT_DEFAULT_MODE": Variable(one_of("fast", "extended_thinking"), "fast", "Who answers when nobody chose a mode."),
     "CHAT_TITLE_MODEL": Variable(str, "", "The cheap model for titles and summaries; empty = the provider's default."),
     "CHAT_PROMPT_CACHE_TTL": Variable(one_of("5m", "1h"), "1h", "How long Anthropic's models keep a cached prompt."),

@@ -25,13 +25,13 @@ class StepRequest:
 
     Attributes:
         model: The provider's model id.
-        system: The system prompt.
+        system: The system prompt in parts: first what everybody shares, then what is the same for a session.
         messages: The conversation in the provider's own shape, oldest first.
         tools: What the model may call; empty for none.
     """
 
     model: str
-    system: str
+    system: Sequence[str]
     messages: Sequence[dict[str, Any]]
     tools: Sequence[ToolSpec] = ()
 

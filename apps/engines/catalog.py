@@ -16,7 +16,8 @@ class ModelFacts:
 
     Attributes:
         context_tokens: Tokens of prompt and answer together at most.
-        thinking: Whether it can be given a thinking budget.
+        thinking: Whether it can think before it answers.
+        adaptive: Whether it decides by itself how long it thinks; a budget would be refused.
         effort: Whether it takes an effort setting.
         vision: Whether it sees images.
         input_price: Uncached input.
@@ -28,6 +29,7 @@ class ModelFacts:
 
     context_tokens: int = 128_000
     thinking: bool = False
+    adaptive: bool = False
     effort: bool = False
     vision: bool = False
     input_price: float | None = None
@@ -40,11 +42,12 @@ class ModelFacts:
 UNKNOWN = ModelFacts()
 
 
-def _claude(price: float, output: float, *, context: int = 200_000, effort: bool = False) -> ModelFacts:
+def _claude(price: float, output: float, *, effort: bool = False, adaptive: bool = False) -> ModelFacts:
     """Return a Claude model; its cache prices are fixed parts of the input price."""
     return ModelFacts(
-        context_tokens=context,
+        context_tokens=200_000,
         thinking=True,
+        adaptive=adaptive,
         effort=effort,
         vision=True,
         input_price=price,
@@ -59,8 +62,11 @@ def _claude(price: float, output: float, *, context: int = 200_000, effort: bool
 #: and OpenAI's price pages as of November 2026; they are only used where a provider tells no cost.
 BUILT_IN: dict[str, ModelFacts] = {
     "claude-opus-4": _claude(5.0, 25.0, effort=True),
+    "claude-opus-4-7": _claude(5.0, 25.0, effort=True, adaptive=True),
     "claude-sonnet-4": _claude(3.0, 15.0),
+    "claude-sonnet-4-6": _claude(3.0, 15.0, effort=True),
     "claude-haiku-4": _claude(1.0, 5.0),
+    "flightdeck-demo": ModelFacts(thinking=True),  # it shows what thinking looks like
     "gpt-4o": ModelFacts(vision=True, input_price=2.5, output_price=10.0, cache_read_price=1.25),
     "gpt-4o-mini": ModelFacts(vision=True, input_price=0.15, output_price=0.6, cache_read_price=0.075),
 }

@@ -8,12 +8,16 @@ import ipaddress
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
+    import httpx2
+    from anthropic import AsyncAnthropic
     from openai import AsyncOpenAI
+
+Client = TypeVar("Client", bound=Any)  # AsyncOpenAI or AsyncAnthropic
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 # Models may think in silence for minutes; the runner's own watchdog is what ends a stuck turn.
@@ -24,6 +28,7 @@ WRITE_TIMEOUT_SECONDS = 60.0
 MAX_CONNECTIONS = 1_000
 MAX_IDLE_CONNECTIONS = 100
 IDLE_CONNECTION_SECONDS = 30.0
+_NO_KEY = "none"  # local servers need no key, but the SDKs insist on one
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +43,42 @@ class _Key:
 
 
 @dataclass(slots=True)
-class _Held:
-    client: AsyncOpenAI
+class _Held(Generic[Client]):
+    client: Client
     holders: int = 0
 
 
-class OpenAIClients:
-    """Shared clients of the official `openai` SDK.
+class SharedClients(Generic[Client]):
+    """Shared clients of one SDK.
 
     All methods belong on an event loop; each loop has clients of its own, since connections can't change loops.
+
+    Attributes:
+        sdk: The SDK's module.
     """
+
+    sdk: ClassVar[str]
 
     def __init__(self) -> None:
         """Start without clients; nothing is imported and no network is touched."""
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Held]] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Held[Client]]] = WeakKeyDictionary()
         self._imported = False
 
-    async def acquire(self, base_url: str, api_key: str) -> AsyncOpenAI:
+    async def acquire(self, base_url: str, api_key: str) -> Client:
         """Return the running loop's client for a server and credential; every call needs its `release`.
 
         Args:
             base_url: The server's address up to and with its version, such as `https://openrouter.ai/api/v1`.
             api_key: The credential.
         """
-        # The SDK takes half a second to import, which must not stop the other turns on this loop.
+        # An SDK takes half a second to import, which must not stop the other turns on this loop.
         if not self._imported:
-            await asyncio.to_thread(importlib.import_module, "openai")
+            await asyncio.to_thread(importlib.import_module, self.sdk)
             self._imported = True
         mine, key = self._mine(), _Key(base_url, api_key)
         held = mine.get(key)
         if held is None:  # no await since the look-up, so that two tasks can't both build one
-            held = mine[key] = _Held(_build(base_url, api_key))
+            held = mine[key] = _Held(self._build(base_url, api_key))
         held.holders += 1
         return held.client
 
@@ -84,7 +94,7 @@ class OpenAIClients:
             await held.client.close()
 
     @asynccontextmanager
-    async def hold(self, base_url: str, api_key: str) -> AsyncGenerator[AsyncOpenAI]:
+    async def hold(self, base_url: str, api_key: str) -> AsyncGenerator[Client]:
         """Acquire a client for a block."""
         client = await self.acquire(base_url, api_key)
         try:
@@ -103,17 +113,89 @@ class OpenAIClients:
         """Return how many clients the running loop has."""
         return len(self._mine())
 
-    def _mine(self) -> dict[_Key, _Held]:
+    def _mine(self) -> dict[_Key, _Held[Client]]:
         return self._loops.setdefault(asyncio.get_running_loop(), {})
+
+    def _build(self, base_url: str, api_key: str) -> Client:
+        """Make a client. It never retries: the runner does, which knows what was shown already."""
+        raise NotImplementedError
+
+
+class OpenAIClients(SharedClients["AsyncOpenAI"]):
+    """Clients of the official `openai` SDK."""
+
+    sdk = "openai"
+
+    def _build(self, base_url: str, api_key: str) -> AsyncOpenAI:
+        import openai
+
+        http_client = _http_client(base_url)
+        return openai.AsyncOpenAI(
+            base_url=base_url,
+            api_key=api_key or _NO_KEY,
+            max_retries=0,
+            timeout=http_client.timeout,
+            http_client=http_client,
+        )
+
+
+class AnthropicClients(SharedClients["AsyncAnthropic"]):
+    """Clients of the official `anthropic` SDK."""
+
+    sdk = "anthropic"
+
+    def _build(self, base_url: str, api_key: str) -> AsyncAnthropic:
+        import anthropic
+
+        http_client = _http_client(base_url)
+        return anthropic.AsyncAnthropic(
+            base_url=base_url,
+            api_key=api_key or _NO_KEY,
+            max_retries=0,
+            timeout=http_client.timeout,
+            http_client=http_client,
+        )
 
 
 openai_clients = OpenAIClients()
+anthropic_clients = AnthropicClients()
 
 
-def _build(base_url: str, api_key: str) -> AsyncOpenAI:
-    """Make a client. It never retries: the runner does, which knows what was shown already."""
+class KeptClient(Generic[Client]):
+    """An engine's hold on a shared client, beyond single steps, so that connections are reused between them."""
+
+    def __init__(self, clients: SharedClients[Client], base_url: str, api_key: str) -> None:
+        """Remember where to call; nothing is imported or connected before the first use."""
+        self._clients = clients
+        self._base_url = base_url
+        self._api_key = api_key
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop on which the client is kept open
+
+    @asynccontextmanager
+    async def use(self) -> AsyncGenerator[Client]:
+        """Hold the client for a step, and keep it afterwards."""
+        await self._keep()
+        async with self._clients.hold(self._base_url, self._api_key) as client:
+            yield client
+
+    async def aclose(self) -> None:
+        """Let go of the client; a later step takes it up again."""
+        if self._loop is asyncio.get_running_loop():
+            self._loop = None
+            await self._clients.release(self._base_url, self._api_key)
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        await self._clients.acquire(self._base_url, self._api_key)
+        if self._loop is loop:  # another step was quicker
+            await self._clients.release(self._base_url, self._api_key)
+        self._loop = loop
+
+
+def _http_client(base_url: str) -> httpx2.AsyncClient:
     import httpx2
-    import openai
 
     timeout = httpx2.Timeout(
         READ_TIMEOUT_SECONDS,
@@ -126,14 +208,7 @@ def _build(base_url: str, api_key: str) -> AsyncOpenAI:
         keepalive_expiry=IDLE_CONNECTION_SECONDS,
     )
     # A proxy from the environment leads outside, where this machine's own addresses can't be reached.
-    http_client = httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=not _is_this_machine(base_url))
-    return openai.AsyncOpenAI(
-        base_url=base_url,
-        api_key=api_key or "none",  # local servers need no key, but the SDK insists on one
-        max_retries=0,
-        timeout=timeout,
-        http_client=http_client,
-    )
+    return httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=not _is_this_machine(base_url))
 
 
 def _is_this_machine(base_url: str) -> bool:

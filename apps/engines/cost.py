@@ -1,4 +1,4 @@
-"""What a call used and cost, as OpenAI-shaped servers report it, made alike for every provider."""
+"""What a call used and cost, made alike for every provider."""
 
 from __future__ import annotations
 
@@ -53,6 +53,16 @@ def parse_usage(raw: object) -> Usage | None:
         cache_read_tokens=cache_read,
         cache_write_tokens=cache_write,
         cost_microdollars=parse_cost(raw["cost"]) if "cost" in raw else None,
+    )
+
+
+def parse_anthropic_usage(raw: Mapping[str, Any]) -> Usage:
+    """Normalise the `usage` of Anthropic's Messages API, whose `input_tokens` leaves cached tokens out already."""
+    return Usage(
+        prompt_tokens=_count(raw.get("input_tokens")),
+        completion_tokens=_count(raw.get("output_tokens")),
+        cache_read_tokens=_count(raw.get("cache_read_input_tokens")),
+        cache_write_tokens=_count(raw.get("cache_creation_input_tokens")),
     )
 
 

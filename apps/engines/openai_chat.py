@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from apps.engines.base import EngineError, EngineEvent, StepRequest, ToolSpec
-from apps.engines.clients import OpenAIClients, openai_clients
+from apps.engines import prompt_cache
+from apps.engines.base import EngineError, EngineEvent, StepRequest
+from apps.engines.clients import KeptClient, OpenAIClients, openai_clients
 from apps.engines.openai_chunks import ChunkReader
-from apps.engines.openai_errors import translate
+from apps.engines.prompt_cache import Beginnings
+from apps.engines.provider_errors import translate
 from apps.engines.routes import is_anthropic
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class OpenAIChat:
         provider: str = "openai",
         thinking_tokens: int = 0,
         report_cost: bool | None = None,
+        cache_ttl: str = "5m",
         clients: OpenAIClients = openai_clients,
     ) -> None:
         """Remember where to call; nothing is imported or connected before the first step.
@@ -45,15 +47,15 @@ class OpenAIChat:
                 OpenRouter.
             report_cost: Whether to ask for the real cost with the usage; by default only OpenRouter is asked, as
                 other servers refuse fields that they don't know.
+            cache_ttl: `5m` or `1h`, how long prompts of Anthropic's models on OpenRouter are cached.
             clients: Where SDK clients are shared.
         """
-        self._base_url = base_url
-        self._api_key = api_key
+        self._client = KeptClient(clients, base_url, api_key)
         self._is_openrouter = provider == OPENROUTER
         self._thinking_tokens = thinking_tokens
         self._reports_cost = self._is_openrouter if report_cost is None else report_cost
-        self._clients = clients
-        self._loop: asyncio.AbstractEventLoop | None = None  # the loop on which this engine keeps its client open
+        self._ttl = cache_ttl
+        self._beginnings = Beginnings()
 
     async def step(self, request: StepRequest) -> AsyncGenerator[EngineEvent]:
         """Make one model call; see `Engine.step`. Use it within `contextlib.aclosing`.
@@ -61,10 +63,9 @@ class OpenAIChat:
         Raises:
             EngineError: One of its subclasses, when the call failed.
         """
-        await self._keep_client()
         reader = ChunkReader()
         failure: EngineError | None = None
-        async with self._clients.hold(self._base_url, self._api_key) as client:
+        async with self._client.use() as client:
             try:
                 async with aclosing(self._chunks(client, request, reader)) as chunks:
                     async for chunk in chunks:
@@ -82,19 +83,7 @@ class OpenAIChat:
 
     async def aclose(self) -> None:
         """Let go of the shared client; a later step takes it up again."""
-        if self._loop is asyncio.get_running_loop():
-            self._loop = None
-            await self._clients.release(self._base_url, self._api_key)
-
-    async def _keep_client(self) -> None:
-        """Hold the client beyond single steps, so that its connections are reused between them."""
-        loop = asyncio.get_running_loop()
-        if self._loop is loop:
-            return
-        await self._clients.acquire(self._base_url, self._api_key)
-        if self._loop is loop:  # another step was quicker
-            await self._clients.release(self._base_url, self._api_key)
-        self._loop = loop
+        await self._client.aclose()
 
     async def _chunks(self, client: AsyncOpenAI, request: StepRequest, reader: ChunkReader) -> AsyncGenerator[object]:
         """Yield the decoded chunks, with the SDK's failures turned into ours.
@@ -113,7 +102,7 @@ class OpenAIChat:
                 async for chunk in stream:
                     yield chunk
         except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
-            failure = translate(error, streaming=streaming)
+            failure = translate(error, sdk=openai, streaming=streaming)
         # Raised out here so that the SDK's error, which may quote messages, isn't chained into tracebacks.
         if failure is None:
             return
@@ -135,28 +124,34 @@ class OpenAIChat:
             body=self._body(request),
             cast_to=object,
             # Without this, the SDK would also try an OPENAI_ADMIN_KEY that the environment may hold.
-            options={"security": {"bearer_auth": True}},
+            options={"security": {"bearer_auth": True}, "headers": self._headers(request)},
             stream=True,
             stream_cls=openai.AsyncStream[object],
         )
 
     def _body(self, request: StepRequest) -> dict[str, Any]:
-        system = [{"role": "system", "content": request.system}] if request.system else []
+        ttl = self._ttl if self._has_anthropic_features(request) else ""
+        beginning = self._beginnings.get(
+            ttl, request, lambda: prompt_cache.openai_beginning(request.system, request.tools, ttl=ttl)
+        )
+        system = [{"role": "system", "content": beginning.system}] if beginning.system else []
         body: dict[str, Any] = {
             "model": request.model,
             "messages": [*system, *request.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        if request.tools:
-            body["tools"] = [_function(tool) for tool in request.tools]
+        if beginning.tools:
+            body["tools"] = beginning.tools
         if self._reports_cost:
             body["usage"] = {"include": True}
-        if self._is_openrouter and self._thinking_tokens > 0 and is_anthropic(request.model):
+        if self._thinking_tokens > 0 and self._has_anthropic_features(request):
             body["reasoning"] = {"max_tokens": self._thinking_tokens}
         return body
 
+    def _headers(self, request: StepRequest) -> dict[str, str]:
+        return prompt_cache.headers(self._ttl) if self._has_anthropic_features(request) else {}
 
-def _function(tool: ToolSpec) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {"type": "function", "function": function}
+    def _has_anthropic_features(self, request: StepRequest) -> bool:
+        """Tell whether thinking budgets and cache marks are understood: all but OpenRouter refuse or ignore them."""
+        return self._is_openrouter and is_anthropic(request.model)

@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.engines.base import BrokenStream, EngineEvent, ReasoningDelta, StepEnd, Usage
 from apps.engines.cost import parse_usage
-from apps.engines.openai_errors import from_error_object
+from apps.engines.provider_errors import from_error_object
 from apps.engines.reasoning import ReasoningReader, ThinkTagSplitter
 from apps.engines.tool_parts import ToolParts
 

@@ -212,7 +212,7 @@ class Summariser:
 
     async def step(self, request: engine.StepRequest) -> AsyncGenerator[Any]:
         self.asked.append(request)
-        left = self.summaries if request.system == summary_prompt() else self.answers
+        left = self.summaries if request.system == (summary_prompt(),) else self.answers
         said = left.pop(0) if len(left) > 1 else left[0]
         yield engine.Usage(prompt_tokens=3, completion_tokens=2)
         if isinstance(said, BaseException):
@@ -222,7 +222,7 @@ class Summariser:
 
     @property
     def answers_asked(self) -> int:
-        return sum(request.system != summary_prompt() for request in self.asked)
+        return sum(request.system != (summary_prompt(),) for request in self.asked)
 
 
 class CheapRouter(FakeRouter):
@@ -264,7 +264,7 @@ async def test_a_crash_between_summary_and_answer_loses_nothing(kind, session):
     turn = await play(kind, session, scripted)
 
     assert (turn.status, turn.attempt) == ("completed", 2)
-    died, answered = [request for request in scripted.asked if request.system != summary_prompt()]
+    died, answered = [request for request in scripted.asked if request.system != (summary_prompt(),)]
     assert scripted.asked[-2:] == [died, answered], "nothing was summarised twice"
     assert died.messages == answered.messages
     assert f"{HEADING}In short." in answered.messages[0]["content"]
@@ -296,7 +296,7 @@ async def test_a_summariser_with_a_smaller_context_gets_less_to_read(kind, sessi
     scripted = Summariser([too_long, "Here."], [too_long, too_long, *[f"Part {n}." for n in range(20)]])
     turn = await play(kind, session, scripted)
     assert turn.status == "completed"
-    sizes = [request_tokens(request) for request in scripted.asked if request.system == summary_prompt()]
+    sizes = [request_tokens(request) for request in scripted.asked if request.system == (summary_prompt(),)]
     assert sizes[0] > sizes[1] > 1.5 * sizes[2]
     told = scripted.asked[4].messages[0]["content"]
     assert told.startswith("[Earlier summary]\nPart 0.\n\n")

@@ -43,7 +43,9 @@ def engine(demo: DemoHandle, clients: OpenAIClients) -> OpenAIChat:
 def request_of(
     text: str, *, tools: Sequence[ToolSpec] = (), model: str = "some/model", system: str = ""
 ) -> StepRequest:
-    return StepRequest(model=model, system=system, messages=[{"role": "user", "content": text}], tools=tools)
+    return StepRequest(
+        model=model, system=[system] if system else [], messages=[{"role": "user", "content": text}], tools=tools
+    )
 
 
 @pytest.fixture

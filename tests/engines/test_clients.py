@@ -63,7 +63,9 @@ async def test_a_client_does_not_retry_and_has_room_for_all_turns(clients: OpenA
 
 @pytest.mark.parametrize("forbidden", ["openai", "httpx2", "django", "anthropic"])
 def test_nothing_heavy_is_loaded_at_start(forbidden: str) -> None:
-    code = f"import sys, apps.engines.openai_chat; sys.exit({forbidden!r} in sys.modules)"
+    code = (
+        f"import sys, apps.engines.openai_chat, apps.engines.anthropic_messages; sys.exit({forbidden!r} in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -110,13 +110,34 @@ def test_a_model_server_is_asked_only_when_told_to(settings):
     assert report(online=True)["Model online"].state is State.WRONG
 
 
-def test_a_key_that_nothing_uses_yet_is_pointed_out(settings):
+def test_who_thinks_is_told(settings):
+    assert "not an AI" in report()["Thinking"].text
+
     settings.ANTHROPIC_API_KEY = "sk-ant"
+    found = report()
+    assert "claude-sonnet" in found["Model"].text
+    assert (found["Thinking"].state, found["Thinking"].text) == (
+        State.NOTE,
+        "this engine answers in the fast mode, too",
+    )
 
-    found = report()["Thinking"]
+    settings.OPENAI_API_KEY = "sk"
+    found = report()
+    assert "gpt-4o" in found["Model"].text
+    assert "claude-sonnet" in found["Thinking"].text
+    assert "api.anthropic.com" in found["Thinking"].text
 
-    assert found.state is State.NOTE
-    assert "no engine for it" in found.text
+    settings.ANTHROPIC_API_KEY = ""
+    assert report()["Thinking"].text == "the fast engine answers in this mode, too"
+
+
+def test_anthropics_server_is_asked_in_its_own_way(settings, model):
+    settings.ANTHROPIC_BASE_URL = model.anthropic_url
+
+    assert report(online=True)["Model online"].state is State.FINE
+
+    settings.ANTHROPIC_BASE_URL = f"http://127.0.0.1:{free_port()}"
+    assert "ANTHROPIC_BASE_URL" in report(online=True)["Model online"].remedy
 
 
 def test_a_var_folder_that_others_may_read_is_pointed_out(tmp_path):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from contextlib import aclosing
 from dataclasses import replace
 
-from django.conf import settings
-
-from apps.chat.turns.route import Router
+from apps.chat.turns.route import Route, Router
 from apps.engines.base import StepRequest, TextDelta, Usage
-from apps.engines.catalog import facts, price
+from apps.engines.catalog import price
 
 
 async def ask_cheap(router: Router, system: str, text: str) -> tuple[str, Usage]:
@@ -27,7 +25,7 @@ async def ask_cheap(router: Router, system: str, text: str) -> tuple[str, Usage]
         EngineError: When the call failed.
     """
     route = router.cheap()
-    request = StepRequest(model=route.model, system=system, messages=[{"role": "user", "content": text}])
+    request = StepRequest(model=route.model, system=(system,), messages=[{"role": "user", "content": text}])
     said: list[str] = []
     usage = Usage()
     async with aclosing(route.engine.step(request)) as events:
@@ -37,11 +35,11 @@ async def ask_cheap(router: Router, system: str, text: str) -> tuple[str, Usage]
                     said.append(delta)
                 case Usage():
                     usage += event
-    return "".join(said).strip(), priced(usage, route.model)
+    return "".join(said).strip(), priced(usage, route)
 
 
-def priced(usage: Usage, model: str) -> Usage:
+def priced(usage: Usage, route: Route) -> Usage:
     """Return usage with a cost: by the price table where the provider told none, as far as the table knows."""
     if usage.cost_microdollars is not None:
         return usage
-    return replace(usage, cost_microdollars=price(usage, facts(model, settings.CHAT_MODEL_FACTS)))
+    return replace(usage, cost_microdollars=price(usage, route.facts, cache_ttl=route.cache_ttl))

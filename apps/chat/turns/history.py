@@ -1,4 +1,4 @@
-"""What a model is given: one pure function from rows to the provider's messages."""
+"""What a model is given: pure functions from rows to a provider's messages; here those for chat completions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from apps.chat.stream.fold import parse_object
 
 logger = structlog.get_logger(__name__)
 
+#: A user row of this kind was sent while its turn ran, and read between two tool rounds.
+FOLLOW_UP = "follow_up"
 PROMPTS = Path(__file__).resolve().parent.parent / "prompts"
-#: Tags that only the server may write; a copy in anybody's text is made harmless.
+#: Tags that only the server may write; a copy in anybody's text is made harmless. So is a bracket at a text's end, of
+#: which the next text could make one.
 TRUSTED_TAGS = re.compile(
-    r"<(?=/?\s*(?:user_context|memory_context|env_context|builder_context|builder_session|user_follow_up)\b)",
+    r"<(?=/?\s*(?:(?:user_context|memory_context|env_context|builder_context|builder_session|user_follow_up)\b|\Z))",
     re.IGNORECASE,
 )
+UNUSUAL = re.compile(r"[^a-zA-Z0-9_-]")
+LONGEST_NAME = 64  # characters of a tool's name, at OpenAI
 
 
 @cache
@@ -45,24 +50,26 @@ def user_text(content: str, context: dict[str, Any] | None) -> str:
     return "\n\n".join(parts)
 
 
-def openai_messages(rows: Iterable[Message]) -> list[dict[str, Any]]:
-    """Return the conversation as chat-completions messages.
+def row_text(row: Message) -> str:
+    """Return what a model reads of a user row: what the server says of the person, then what the person says."""
+    parts = (row.model_prefix, user_text(row.content, row.context))
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def rows_for_model(rows: Iterable[Message]) -> list[Message]:
+    """Return the rows that a model's messages are made of, sound and in order.
+
+    Reasoning, notes to people and user rows without a word are left out. Within a finished turn, an assistant row with
+    an unresolved call is left out together with what follows it in that turn; results follow their calls directly.
 
     Args:
         rows: The session's rows in order, each with `turn` loaded (or None).
-
-    Returns:
-        Messages in which every tool call is followed by its result: within a finished turn, an assistant row with an
-        unresolved call is left out together with what follows it in that turn. Reasoning and notes to people are left
-        out; neighbouring user rows are one message.
     """
-    messages: list[dict[str, Any]] = []
-    for turn_id, group in groupby(rows, key=lambda row: row.turn_id):
+    kept: list[Message] = []
+    for _, group in groupby(rows, key=lambda row: row.turn_id):
         of_turn = [row for row in group if row.role not in {Message.Role.REASONING, Message.Role.SYSTEM}]
-        kept = of_turn if turn_id is None else whole_rows(of_turn)
-        for row in kept:
-            add_row(messages, row)
-    return [message for message in messages if message.get("content") or message.get("tool_calls")]
+        kept += with_results(whole_rows(of_turn))
+    return [row for row in kept if row.role != Message.Role.USER or row_text(row)]
 
 
 def whole_rows(rows: Sequence[Message]) -> Sequence[Message]:
@@ -70,39 +77,84 @@ def whole_rows(rows: Sequence[Message]) -> Sequence[Message]:
     turn = rows[0].turn if rows else None
     if turn is not None and turn.status in Turn.IN_FLIGHT:
         return rows
-    results = {str(row.tool_call_id) for row in rows if row.role == Message.Role.TOOL}
-    for place, row in enumerate(rows):
-        if any(call["id"] not in results for call in row.tool_calls or ()):
-            logger.info("history_cut", turn_id=str(row.turn_id), rows=len(rows) - place)
-            return rows[:place]
-    return rows
+    kept = rows
+    while True:  # a cut may take the results of earlier calls with it
+        results = {str(row.tool_call_id) for row in kept if row.role == Message.Role.TOOL}
+        unresolved = (place for place, row in enumerate(kept) if call_ids(row) - results)
+        place = next(unresolved, None)
+        if place is None:
+            break
+        kept = kept[:place]
+    if len(kept) < len(rows):
+        logger.info("history_cut", turn_id=str(rows[0].turn_id), rows=len(rows) - len(kept))
+    return kept
+
+
+def with_results(rows: Iterable[Message]) -> list[Message]:
+    """Return a turn's rows with each step's results right after its calls, without results that nobody asked for."""
+    rows = list(rows)
+    results = {str(row.tool_call_id): row for row in rows if row.role == Message.Role.TOOL}
+    found: list[Message] = []
+    for is_answer, group in groupby(
+        (row for row in rows if row.role != Message.Role.TOOL),
+        key=lambda row: row.step if row.role == Message.Role.ASSISTANT else None,
+    ):
+        of_step = list(group)
+        found += of_step
+        if is_answer is not None:
+            called = (call["id"] for row in of_step for call in row.tool_calls or ())
+            found += (results.pop(call) for call in called if call in results)
+    return found
+
+
+def call_ids(row: Message) -> set[str]:
+    """Return the ids of a row's calls."""
+    return {call["id"] for call in row.tool_calls or ()}
+
+
+def openai_messages(rows: Iterable[Message]) -> list[dict[str, Any]]:
+    """Return the conversation as chat-completions messages; neighbouring user rows are one message.
+
+    Args:
+        rows: The session's rows in order, each with `turn` loaded (or None).
+    """
+    messages: list[dict[str, Any]] = []
+    for row in rows_for_model(rows):
+        add_row(messages, row)
+    return messages
 
 
 def add_row(messages: list[dict[str, Any]], row: Message) -> None:
     """Append a row, or merge it into the message that it continues."""
     last = messages[-1] if messages else {}
     if row.role == Message.Role.USER:
-        text = user_text(row.content, row.context)
         if last.get("role") == "user":
-            last["content"] = f"{last['content']}\n\n{text}"
+            last["content"] = f"{last['content']}\n\n{row_text(row)}"
         else:
-            messages.append({"role": "user", "content": text})
+            messages.append({"role": "user", "content": row_text(row)})
     elif row.role == Message.Role.TOOL:
-        content = neutralised(row.content)
-        messages.append({"role": "tool", "tool_call_id": str(row.tool_call_id), "content": content or "{}"})
-    elif row.role == Message.Role.ASSISTANT:
-        calls = [provider_call(call) for call in row.tool_calls or ()]
-        if last.get("role") == "assistant":  # further blocks of the same step
-            last["content"] = "\n\n".join(text for text in (last.get("content"), row.content) if text)
-            calls = [*last.get("tool_calls", ()), *calls]
-        else:
-            last = {"role": "assistant", "content": row.content}
+        messages.append({"role": "tool", "tool_call_id": str(row.tool_call_id), "content": result_text(row)})
+    elif row.tool_calls or row.content.strip():
+        if last.get("role") != "assistant":  # else these are further blocks of the same step
+            last = {"role": "assistant", "content": ""}
             messages.append(last)
+        last["content"] = "\n\n".join(text for text in (last["content"], row.content) if text.strip())
+        calls = [*last.get("tool_calls", ()), *(provider_call(call) for call in row.tool_calls or ())]
         if calls:
             last["tool_calls"] = calls
+
+
+def result_text(row: Message) -> str:
+    """Return what a model reads of a tool's result."""
+    return neutralised(row.content) or "{}"
+
+
+def call_name(call: dict[str, str]) -> str:
+    """Return the name of a stored call; models make up names that their providers refuse to read again."""
+    return UNUSUAL.sub("_", call["name"])[:LONGEST_NAME] or "unnamed"
 
 
 def provider_call(call: dict[str, str]) -> dict[str, Any]:
     """Return a stored call in the provider's shape; arguments that are no JSON object would be refused there."""
     arguments = call["arguments"] if isinstance(parse_object(call["arguments"]), dict) else "{}"
-    return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": arguments}}
+    return {"id": call["id"], "type": "function", "function": {"name": call_name(call), "arguments": arguments}}

@@ -7,8 +7,10 @@ is what `fold` makes of the chunks it published.
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from apps.chat.models import SUMMARY
@@ -34,6 +36,12 @@ def clean(text: str) -> str:
     return whole.replace("\x00", "")
 
 
+def storable(blocks: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return a provider's blocks, or none of them where a database can't hold them: changed ones would be refused."""
+    text = json.dumps(blocks, ensure_ascii=False)
+    return () if "\\u0000" in text or clean(text) != text else blocks
+
+
 class Recorder:
     """The one hand that writes an attempt at a turn."""
 
@@ -56,6 +64,7 @@ class Recorder:
         self._open_call: int | None = None
         self._waiting: list[engine.EngineEvent] = []  # what came while another call's input was being written
         self._known_calls: Sequence[str] = ()  # calls that an earlier attempt stored in the open step
+        self._provider_blocks: Sequence[dict[str, Any]] = ()  # of the open step
         self._unbooked: engine.Usage | None = None
         self._used = engine.Usage()
         self._told = self._used
@@ -68,6 +77,7 @@ class Recorder:
         self._stored = 0
         self._calls = {}
         self._known_calls = ()
+        self._provider_blocks = ()
         self.has_spoken = False
         self._step_is_open = True
         self._publisher.emit(c.StartStep())
@@ -136,6 +146,8 @@ class Recorder:
                     self.take(earlier)
             case engine.Usage():
                 self._count(event)
+            case engine.StepEnd(provider_blocks=blocks):
+                self._provider_blocks = storable(blocks)
 
     def _in_block(self, kind: str) -> str:
         """Return the id of the open block of this kind; opening one closes another."""
@@ -162,7 +174,9 @@ class Recorder:
         rows = self._unstored_rows()
         calls = [call for row in rows for call in row.tool_calls]
         if calls:
-            await self._write(Write(rows=rows, step=self.step + 1, usage=self._take_usage()))
+            blocks = self._provider_blocks
+            await self._write(Write(rows=rows, step=self.step + 1, usage=self._take_usage(), provider_blocks=blocks))
+            self._provider_blocks = ()
             self._stored = len(self._publisher.published)
         return calls
 
@@ -192,7 +206,11 @@ class Recorder:
         self._close_block()
         planned = self._publisher.plan([*self._usage_chunks(), c.FinishStep()])
         write = Write(
-            rows=self._unstored_rows(), step=self.step + 1, resume_after=str(planned[-1][0]), usage=self._take_usage()
+            rows=self._unstored_rows(),
+            step=self.step + 1,
+            resume_after=str(planned[-1][0]),
+            provider_blocks=self._provider_blocks,
+            usage=self._take_usage(),
         )
         await self._write(write)
         self._publisher.send(planned)
@@ -236,6 +254,7 @@ class Recorder:
             rows=rows,
             step=self._last_step,
             resume_after=resume_after,
+            provider_blocks=self._provider_blocks,
             usage=self._take_usage(),
             ended=status,
             error=error,

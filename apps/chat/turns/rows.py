@@ -27,6 +27,7 @@ class Write:
         step: The step that the rows belong to, which this write finishes when `resume_after` is given.
         started: A call that is about to run.
         resume_after: The id of the last event of the step that this write finishes.
+        provider_blocks: The provider's own blocks of the step, kept with its first assistant row.
         usage: Tokens of a model call that ended.
         ended: The terminal status, in the last write of all.
         error: Code and sentence of a failure.
@@ -37,6 +38,7 @@ class Write:
     step: int = 0
     started: UUID | None = None
     resume_after: str = ""
+    provider_blocks: Sequence[dict[str, Any]] = ()
     usage: Usage | None = None
     ended: str = ""
     error: tuple[str, str] = ("", "")
@@ -85,7 +87,11 @@ def commit(claim: Claim, number: int, session_id: UUID, write: Write) -> None:
         for position, call in enumerate(calls)
     )
     kept = [row for row in write.rows if row.tool_call_id is None or end_call(row.tool_call_id)]
-    append_messages(session_id, [message_of(row, session_id, claim.run_id) for row in kept])
+    messages = [message_of(row, session_id, claim.run_id) for row in kept]
+    answer = next((message for message in messages if message.role == Message.Role.ASSISTANT), None)
+    if answer is not None and write.provider_blocks:
+        answer.provider_blocks = list(write.provider_blocks)
+    append_messages(session_id, messages)
     if write.started is not None:
         begun = ToolCall.objects.filter(pk=write.started).exclude(state=ToolCall.State.DONE)
         begun.update(state=ToolCall.State.STARTED, started_at=Now())

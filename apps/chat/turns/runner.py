@@ -20,7 +20,7 @@ from apps.chat.stream.fold import NO_RESULT, Row, object_text, parse_object
 from apps.chat.tools.base import ToolContext
 from apps.chat.tools.registry import ToolRegistry, render_result
 from apps.chat.turns.context import ContextKeeper
-from apps.chat.turns.history import openai_messages, system_prompt
+from apps.chat.turns.history import system_prompt
 from apps.chat.turns.recorder import INTERRUPTED, Recorder, clean
 from apps.chat.turns.recovery import TakeUp
 from apps.chat.turns.route import Route, Router
@@ -108,6 +108,8 @@ class TurnRunner:
 
     async def answer(self) -> None:
         """Loop over steps until the model calls no more tools."""
+        if self.route.notice:
+            self.recorder.status(self.route.notice)
         if self.turn.open_rows:
             self.recorder.reopen_step([str(call.id) for call in self.turn.open_calls], self.take_up.replay)
             await self.run_round(self.turn.open_calls)
@@ -152,7 +154,10 @@ class TurnRunner:
     def request(self, rows: Sequence[Message]) -> StepRequest:
         """Return the model call that goes on with a conversation."""
         return StepRequest(
-            model=self.route.model, system=system_prompt(), messages=openai_messages(rows), tools=self.tools.specs()
+            model=self.route.model,
+            system=(system_prompt(),),
+            messages=self.route.build_messages(rows),
+            tools=self.tools.specs(),
         )
 
     async def read_patiently(self, request: StepRequest) -> None:

@@ -65,6 +65,29 @@ def from_openai(body: Mapping[str, Any]) -> Conversation:
     )
 
 
+def from_anthropic(body: Mapping[str, Any]) -> Conversation:
+    """Read the body of a request of the Messages API."""
+    messages: list[dict[str, Any]] = [{"role": "system", "content": body.get("system", "")}]
+    for message in body["messages"]:
+        content = message["content"]
+        messages += _unfolded(message["role"], content) if isinstance(content, list) else [message]
+    tools = [{"function": {"name": tool.get("name")}} for tool in body.get("tools") or ()]
+    return from_openai({"messages": messages, "tools": tools})
+
+
+def _unfolded(role: str, blocks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield a message of the Messages API as chat completions would have it: tool results are messages of their own."""
+    for block in blocks:
+        if block["type"] == "tool_result":
+            yield {"role": "tool", "tool_call_id": block["tool_use_id"], "content": block.get("content")}
+    texts = [block for block in blocks if block["type"] == "text"]
+    calls = [
+        {"id": block["id"], "function": {"name": block["name"]}} for block in blocks if block["type"] == "tool_use"
+    ]
+    if texts or calls or role == "assistant":
+        yield {"role": role, "content": texts, "tool_calls": calls}
+
+
 def find_script(messages: list[Mapping[str, Any]]) -> tuple[str | None, int]:
     """Find the script that the latest marked user message names, and its step.
 

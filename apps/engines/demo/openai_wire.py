@@ -19,11 +19,13 @@ from apps.engines.demo.script import (
     Pace,
     Raw,
     Reasoning,
+    Redacted,
     Sleep,
     Text,
     ToolCall,
     UsageReport,
 )
+from apps.engines.demo.signatures import redact
 
 DONE = b"data: [DONE]\n\n"
 _CHARACTERS_PER_TOKEN = 4  # a rule of thumb for English
@@ -134,6 +136,8 @@ async def perform(answer: Answer, action: Action) -> AsyncGenerator[Mapping[str,
             deltas = ((pace, {"content": piece}) for piece in answer.pacer.pieces(text, pace))
         case Reasoning(text, shape, pace):
             deltas = ((pace, delta) for delta in _reasoning_deltas(answer.pacer, text, shape, pace))
+        case Redacted(text):
+            deltas = [(Pace(), {"reasoning_details": [{"type": "reasoning.encrypted", "data": redact(text)}]})]
         case ToolCall():
             deltas = _call_deltas(answer, [action])
         case Interleaved(calls):

@@ -19,6 +19,8 @@ class Record:
         script: The script that answered it, or None for the demo model.
         step: The script's step.
         body: The request's decoded body.
+        wire: `openai` or `anthropic`.
+        beta: The request's `anthropic-beta` header.
         status: The HTTP status of the answer; None until it began.
         received_at: Seconds since 1970, as are the other times.
         closed_at: When the answer ended or the connection closed.
@@ -29,6 +31,8 @@ class Record:
     script: str | None
     step: int
     body: Mapping[str, Any]
+    wire: str = "openai"
+    beta: str = ""
     status: int | None = None
     received_at: float = field(default_factory=time.time)
     closed_at: float | None = None

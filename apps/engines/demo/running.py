@@ -34,6 +34,11 @@ class DemoHandle:
         """The address for an OpenAI client."""
         return f"{self.url}/v1"
 
+    @property
+    def anthropic_url(self) -> str:
+        """The address for an Anthropic client."""
+        return self.url
+
     def script(
         self, name: str, *steps: list[dict[str, Any]], repeat_last: bool = False, context: int | None = None
     ) -> str:

@@ -4,6 +4,7 @@ A step is a list of actions, which are JSON objects (`chunk`: characters a delta
 
     {"text": "…", "chunk": 0, "delay": 0}
     {"reasoning": "…", "shape": "reasoning | reasoning_content | reasoning_details | think_tag", "chunk", "delay"}
+    {"redacted": "thoughts that nobody may read"}
     {"tool": "name", "arguments": {…} or "raw_arguments": "…", "parts": 1, "delay": 0, "id": …, "index": …}
         (an `id` or `index` of null is left out on the wire)
     {"interleave": [tool actions]}    {"delta": {a literal delta}}    {"raw": "literal bytes"}
@@ -56,6 +57,13 @@ class Reasoning:
     text: str
     shape: str = "reasoning"
     pace: Pace = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """Reasoning that only the model can read."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +143,7 @@ class UsageReport:
 Action = (
     Text
     | Reasoning
+    | Redacted
     | ToolCall
     | Interleaved
     | Delta
@@ -254,6 +263,7 @@ def _object(value: object) -> Mapping[str, Any]:
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], Action]] = {
     "text": _text,
     "reasoning": _reasoning,
+    "redacted": lambda raw: Redacted(str(raw["redacted"])),
     "tool": _tool,
     "interleave": lambda raw: Interleaved([_tool(_object(call)) for call in raw["interleave"]]),
     "status": _status,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from apps.engines.demo import demo_script, openai_wire
-from apps.engines.demo.conversation import Conversation, from_openai
+from apps.engines.demo import anthropic_wire, demo_script, openai_wire
+from apps.engines.demo.conversation import Conversation, from_anthropic, from_openai
 from apps.engines.demo.openai_wire import Answer, StreamCut
 from apps.engines.demo.pacing import DEFAULT_WORDS_PER_SECOND, Pacer
+from apps.engines.demo.prompt_cache import PromptCache
 from apps.engines.demo.records import Record, Records
+from apps.engines.demo.rules import anthropic_violation, openai_violation
 from apps.engines.demo.script import Action, ScriptBook, ScriptError, Status, parse_script
 
 Message = MutableMapping[str, Any]
@@ -22,7 +26,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
-_ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_ERROR_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
 _TOO_LONG = {
     "error": {
         "message": "This model's maximum context length is shorter than the messages.",
@@ -33,11 +44,31 @@ _TOO_LONG = {
 _EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A provider's protocol.
+
+    Attributes:
+        name: `openai` or `anthropic`.
+        read: Reads a request's body.
+        violation: Says why a request is refused; an empty text when it isn't.
+        stream: Yields a streamed answer's bytes.
+        whole: Returns the body of an answer that isn't streamed.
+    """
+
+    name: str
+    read: Callable[[Mapping[str, Any]], Conversation]
+    violation: Callable[[Mapping[str, Any]], str]
+    stream: Callable[[Answer, Sequence[Action]], AsyncGenerator[bytes]]
+    whole: Callable[[Answer, Sequence[Action]], Awaitable[bytes]]
+
+
 class DemoServer:
-    """An ASGI app that speaks OpenAI's protocol.
+    """An ASGI app that speaks OpenAI's and Anthropic's protocols.
 
     Routes:
         POST /v1/chat/completions: an answer, by the conversation's script or from the demo model.
+        POST /v1/messages: the same on Anthropic's wire.
         GET /v1/models: the demo model.
         GET /healthz: `ok`.
         POST /script: registers a script (see `script.parse_script`), for conversations marked `[script:<name>]`.
@@ -54,6 +85,15 @@ class DemoServer:
         self._pacer = Pacer(words_per_second)
         self._scripts = ScriptBook()
         self._records = Records()
+        cache = PromptCache()
+        self._openai = Wire("openai", from_openai, openai_violation, openai_wire.stream, openai_wire.whole)
+        self._anthropic = Wire(
+            "anthropic",
+            from_anthropic,
+            anthropic_violation,
+            partial(anthropic_wire.stream, cache=cache),
+            partial(anthropic_wire.whole, cache=cache),
+        )
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -61,7 +101,9 @@ class DemoServer:
             raise NotImplementedError(f"no {scope['type']} here")
         match scope["method"], scope["path"]:
             case "POST", "/v1/chat/completions":
-                await self._chat(receive, send)
+                await self._chat(self._openai, scope, receive, send)
+            case "POST", "/v1/messages":
+                await self._chat(self._anthropic, scope, receive, send)
             case "POST", "/script":
                 await self._register(receive, send)
             case "GET", "/requests":
@@ -87,25 +129,31 @@ class DemoServer:
         self._scripts.register(script)
         await _respond(send, 200, {"name": script.name, "steps": len(script.steps)})
 
-    async def _chat(self, receive: Receive, send: Send) -> None:
+    async def _chat(self, wire: Wire, scope: Message, receive: Receive, send: Send) -> None:
         body = await _read_json(receive)
         if not isinstance(body, Mapping) or not isinstance(body.get("messages"), list):
             await _respond(send, 400, _error("A request has messages.", "invalid_request_error"))
             return
-        conversation = from_openai(body)
-        streamed = bool(body.get("stream"))
+        beta = dict(scope["headers"]).get(b"anthropic-beta", b"").decode("latin-1")
+        refused = wire.violation(body)
+        if refused:
+            self._records.add(Record(script=None, step=0, body=body, wire=wire.name, beta=beta, status=400))
+            await _respond(send, 400, _error(refused, "invalid_request_error"))
+            return
+        conversation = wire.read(body)
         chore = demo_script.chore(conversation)
         # A title is asked for with the same words as the first step: it must not use the script up, or fail by it.
         script = None if chore is not None else self._scripts.known(conversation.script)
-        record = Record(script=script, step=conversation.step if script else 0, body=body)
+        step = conversation.step if script else 0
+        record = Record(script=script, step=step, body=body, wire=wire.name, beta=beta)
         self._records.add(record)
         if self._scripts.refuses(conversation.script, body["messages"]):
             actions: list[Action] = [Status(400, _TOO_LONG)]
         else:
             actions = self._actions(script, conversation) if chore is None else chore
         answer = Answer(body=body, turn=conversation.turn, pacer=self._pacer)
-        exchange = _Exchange(record, send)
-        await _unless_disconnected(exchange.run(answer, actions, streamed=streamed), receive, record)
+        exchange = _Exchange(wire, record, send)
+        await _unless_disconnected(exchange.run(answer, actions, streamed=bool(body.get("stream"))), receive, record)
 
     def _actions(self, script: str | None, conversation: Conversation) -> list[Action]:
         if script is None:
@@ -116,7 +164,8 @@ class DemoServer:
 class _Exchange:
     """One answer on its way to the client."""
 
-    def __init__(self, record: Record, send: Send) -> None:
+    def __init__(self, wire: Wire, record: Record, send: Send) -> None:
+        self._wire = wire
         self._record = record
         self._send = send
 
@@ -125,12 +174,12 @@ class _Exchange:
         failure = next((action for action in actions if isinstance(action, Status)), None)
         try:
             if failure is not None:
-                await openai_wire.whole(answer, actions[: actions.index(failure)])  # for its silences
+                await self._wire.whole(answer, actions[: actions.index(failure)])  # for its silences
                 await self._fail(failure)
             elif streamed:
                 await self._stream(answer, actions)
             else:
-                body = await openai_wire.whole(answer, actions)
+                body = await self._wire.whole(answer, actions)
                 await self._open(200, _JSON)
                 await self._end(body)
         except StreamCut as cut:
@@ -141,7 +190,7 @@ class _Exchange:
 
     async def _stream(self, answer: Answer, actions: list[Action]) -> None:
         """Send a streamed answer; the headers go out with its first bytes, so that silence can come before them."""
-        async with aclosing(openai_wire.stream(answer, actions)) as pieces:
+        async with aclosing(self._wire.stream(answer, actions)) as pieces:
             async for piece in pieces:
                 await self._open(200, _EVENT_STREAM)
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -206,7 +255,7 @@ async def _respond(send: Send, status: int, body: Mapping[str, Any]) -> None:
 
 
 def _error(message: str, kind: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind}}
+    return {"type": "error", "error": {"message": message, "type": kind}}
 
 
 def create_app(*, words_per_second: float = DEFAULT_WORDS_PER_SECOND) -> DemoServer:

@@ -1,10 +1,11 @@
-"""What an OpenAI-shaped server's failures mean. Nothing of a server's own text is passed on: it may quote a prompt."""
+"""What a model server's failures mean. Nothing of a server's own text is passed on: it may quote a prompt."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import ModuleType
 
 from apps.engines.base import BrokenStream, ContextTooLong, EngineError, ModelRefused, ModelUnreachable
 
@@ -21,12 +22,14 @@ _TRANSIENT_CODES = {
     "overloaded_error",
     "api_error",
     "timeout",
+    "timeout_error",
     "internal_error",
     "internal_server_error",
     "service_unavailable",
 }
 _REFUSED_CODES = {
     "insufficient_quota",
+    "billing_error",
     "invalid_request_error",
     "invalid_api_key",
     "authentication_error",
@@ -51,21 +54,23 @@ _REFUSALS: dict[int, str] = {
 _QUOTA = "The account at the model's provider has no credit left."
 
 
-def translate(error: Exception, *, streaming: bool) -> EngineError:
-    """Say what a failure of the SDK means.
+def translate(error: Exception, *, sdk: ModuleType, streaming: bool) -> EngineError:
+    """Say what a failure of an SDK means.
 
     Args:
         error: What the SDK raised; a ValueError is JSON or text that couldn't be read or written.
+        sdk: The module `openai` or `anthropic`, which name their errors alike.
         streaming: Whether the answer had begun, so that a lost connection has broken it off.
     """
     import httpx2
-    import openai
 
-    if isinstance(error, openai.APIStatusError):
-        return from_error_object(error.body, status=error.status_code)
-    if isinstance(error, openai.APIConnectionError | httpx2.HTTPError):
+    if isinstance(error, sdk.APIStatusError):
+        # An error within a stream comes with the stream's own status, which is no error.
+        failed = error.status_code >= HTTPStatus.BAD_REQUEST
+        return from_error_object(error.body, status=error.status_code if failed else None)
+    if isinstance(error, sdk.APIConnectionError | httpx2.HTTPError):
         return BrokenStream() if streaming else ModelUnreachable()
-    if isinstance(error, openai.APIError) and not isinstance(error, openai.APIResponseValidationError):
+    if isinstance(error, sdk.APIError) and not isinstance(error, sdk.APIResponseValidationError):
         return from_error_object(error.body)  # an error object within the stream
     return BrokenStream() if streaming else ModelRefused("The request to the model could not be written.")
 
