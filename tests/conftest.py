@@ -93,10 +93,19 @@ def web_server() -> Iterator[WebServer]:
 
 
 @pytest.fixture
-def turns(transactional_db, settings, model) -> Iterator[SimpleNamespace]:
+def makes_titles() -> bool:
+    """Whether first turns have titles made beside them; a module about titles says True."""
+    return False
+
+
+@pytest.fixture
+def turns(transactional_db, settings, model, makes_titles, monkeypatch) -> Iterator[SimpleNamespace]:
     """A worker's loop with its turns in this process, fed by Celery tasks that run as they are sent."""
     from apps.chat import process
+    from apps.chat.turns.title import TitleMaker
 
+    if not makes_titles:
+        monkeypatch.setattr(TitleMaker, "begin", lambda self, turn: None)
     settings.DEMO_MODEL_URL = model.url
     settings.LEASE_RENEW_SECONDS = 0.5
     settings.LEASE_SWEEP_SECONDS = 0.5

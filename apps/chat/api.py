@@ -126,6 +126,22 @@ class SessionTitleView(APIView):
         return Response({"title": data.validated_data["title"]})
 
 
+class SessionForkView(APIView):
+    """A second try from some place of a conversation."""
+
+    serializer_class = shapes.ForkSerializer
+
+    @extend_schema(request=shapes.ForkSerializer, responses={201: shapes.SessionSerializer, 404: NOT_FOUND})
+    def post(self, request: Request, session_id: UUID) -> Response:
+        """Make a session that holds a copy of this one's history, up to and including a message."""
+        queries.access_session(request.user, session_id)  # a foreign id is unknown whatever the body says
+        data = shapes.ForkSerializer(data=request.data)
+        data.is_valid(raise_exception=True)
+        place = data.validated_data["from_sequence"]
+        session = services.fork_session(user=request.user, session_id=session_id, from_sequence=place)
+        return Response(shapes.SessionSerializer(session).data, status=status.HTTP_201_CREATED)
+
+
 class SessionCancelView(APIView):
     """The stop button."""
 

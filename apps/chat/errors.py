@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from apps.runtime.errors import Invalid, LimitReached
 
 
@@ -39,3 +41,13 @@ class ResetInProgress(LimitReached):
     """A reset is in progress."""
 
     code = "reset_in_progress"
+
+
+class NoSuchPlace(Invalid):
+    """No message of this session is shown at this place."""
+
+    code = "no_such_place"
+
+    def body(self) -> dict[str, Any]:
+        """Return it as every refused field is told."""
+        return {"from_sequence": [self.detail]}

@@ -16,6 +16,7 @@ from apps.runtime.leases import LeasedRun, LeasedRunQuerySet
 MESSAGE_LIMIT = 64_000  # characters of one user message
 MOST_FILES = 20  # files attached to one message
 MOST_PENDING = 10  # messages that wait in one session
+SUMMARY = "summary"  # the kind of a system row that stands for earlier rows before a model, and is shown to nobody
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -168,6 +169,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Leave out what the turn answers; what people said while it ran belongs to it."""
         return self.exclude(role=Message.Role.USER, kind="")
 
+    def shown(self) -> MessageQuerySet:
+        """Leave out rows that only models are given."""
+        return self.exclude(role=Message.Role.SYSTEM, kind=SUMMARY)
+
 
 class Message(models.Model):
     """One row of a conversation, in the order of `sequence`."""
@@ -179,7 +184,7 @@ class Message(models.Model):
         ASSISTANT = "assistant", "assistant"  # visible text, and the tool calls that followed it
         TOOL = "tool", "tool"  # the result of one call
         REASONING = "reasoning", "reasoning"  # for people only; no model is ever given it
-        SYSTEM = "system", "system"  # a note to people: `kind` is stopped or error
+        SYSTEM = "system", "system"  # `kind` is stopped or error, a note to people, or summary
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="messages")
@@ -223,6 +228,11 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} {self.sequence}"
+
+    @property
+    def is_summary(self) -> bool:
+        """Whether the row stands for earlier ones before a model; it is shown to nobody."""
+        return self.role == self.Role.SYSTEM and self.kind == SUMMARY
 
 
 class ToolCall(models.Model):

@@ -82,7 +82,7 @@ def message_page(*, session: Session, limit: int, before_sequence: int | None, t
         turn: The turn in flight as the reader is told of it: rows that came after it was read are left out, as the
             reader gets them as events.
     """
-    rows = Message.objects.filter(session=session).of_finished_steps().order_by("-sequence")
+    rows = Message.objects.filter(session=session).shown().of_finished_steps().order_by("-sequence")
     unknown = Q(turn__status__in=Turn.IN_FLIGHT)  # a turn that began after the reader was told of none
     if turn is not None:
         unknown &= ~Q(turn=turn.pk)
@@ -124,14 +124,14 @@ def turn_place(turn_id: UUID) -> Turn | None:
 
 def latest_sequence(session_id: UUID) -> int:
     """Return the place of the newest row that may be shown; 0 for none."""
-    rows = Message.objects.filter(session=session_id).of_finished_steps().order_by("-sequence")
+    rows = Message.objects.filter(session=session_id).shown().of_finished_steps().order_by("-sequence")
     return rows.values_list("sequence", flat=True).first() or 0
 
 
 def answer_rows(turn_id: UUID) -> list[Row]:
     """Return the rows of a turn's finished steps, as `fold` gives them."""
     finished = Q(step__lte=F("turn__step")) | ~Q(turn__status__in=Turn.IN_FLIGHT)
-    rows = Message.objects.filter(finished, turn=turn_id).of_the_answer().order_by("sequence")
+    rows = Message.objects.filter(finished, turn=turn_id).shown().of_the_answer().order_by("sequence")
     return [folded(row) for row in rows]
 
 

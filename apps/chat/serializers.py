@@ -48,6 +48,14 @@ class TitleSerializer(StrictSerializer):
     title = serializers.CharField(max_length=200)
 
 
+class ForkSerializer(StrictSerializer):
+    """Up to where a session is copied."""
+
+    from_sequence = serializers.IntegerField(
+        min_value=0, max_value=2**31 - 1, help_text="The place of the last message that the copy has."
+    )
+
+
 class ContextSerializer(serializers.Serializer):
     """The page that a message was sent from; unknown keys are ignored."""
 

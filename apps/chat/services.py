@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.chat import announce, queries
+from apps.chat.fork import fork
 from apps.chat.models import Session, Turn
 from apps.chat.turns import pending
 from apps.chat.turns.places import lock_session
@@ -44,6 +45,16 @@ def rename_session(*, user: Any, session_id: UUID, title: str) -> None:
     with transaction.atomic():
         Session.objects.filter(pk=session.pk).update(title=title)
         transaction.on_commit(partial(announce_change, session))
+
+
+def fork_session(*, user: Any, session_id: UUID, from_sequence: int) -> Session:
+    """Make a session that holds a copy of another one's history, up to and including a message.
+
+    Raises:
+        NotFound: When the person has no such session.
+        NoSuchPlace: When no message is shown at that place.
+    """
+    return fork(queries.access_session(user, session_id), from_sequence)
 
 
 def delete_session(*, user: Any, session_id: UUID) -> None:

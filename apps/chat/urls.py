@@ -10,6 +10,7 @@ urlpatterns = [
     path("sessions/<uuid:session_id>", api.SessionView.as_view(), name="chat-session"),
     path("sessions/<uuid:session_id>/title", api.SessionTitleView.as_view(), name="chat-session-title"),
     path("sessions/<uuid:session_id>/stream", api.session_stream, name="chat-session-stream"),
+    path("sessions/<uuid:session_id>/fork", api.SessionForkView.as_view(), name="chat-session-fork"),
     path("sessions/<uuid:session_id>/cancel", api.SessionCancelView.as_view(), name="chat-session-cancel"),
     path("sessions/<uuid:session_id>/messages/pending", api.PendingListView.as_view(), name="chat-pending-messages"),
     path(

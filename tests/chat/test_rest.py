@@ -52,6 +52,7 @@ ENDPOINTS = [
     ("patch", "/title", {"title": ""}),
     ("patch", "/title", [1]),
     ("post", "/cancel", None),
+    ("post", "/fork", {"from_sequence": 1}),
     ("get", "/stream", None),
     ("get", "/stream?after=bad", None),
     ("post", "/stream", {"message": "Hello"}),
@@ -120,7 +121,7 @@ def test_a_path_id_that_is_no_uuid_is_404(owner, identifier, tail):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("method", "tail", "body"), ENDPOINTS[:12])
+@pytest.mark.parametrize(("method", "tail", "body"), ENDPOINTS[:13])
 def test_strangers_get_401_everywhere(stranger, owner, method, tail, body):
     answer = getattr(stranger.client, method)(path(make(owner), tail), body, format="json")
     assert answer.status_code == 401
@@ -531,6 +532,7 @@ def test_a_browser_needs_the_csrf_token_for_writes(owner):
         ("", "GET, DELETE, HEAD, OPTIONS"),
         ("/title", "PATCH, OPTIONS"),
         ("/cancel", "POST, OPTIONS"),
+        ("/fork", "POST, OPTIONS"),
         ("/stream", "GET, POST"),
     ],
 )

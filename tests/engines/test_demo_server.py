@@ -274,3 +274,28 @@ def _wait_until_healthy(url: str) -> None:
         except urllib.error.URLError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+async def test_a_scripts_context(sdk: openai.AsyncOpenAI, demo: DemoHandle) -> None:
+    marker = demo.script("short", [{"text": "fits"}], context=200)
+    answer = await sdk.chat.completions.create(model=MODEL, messages=[user(marker)])
+    assert answer.choices[0].message.content == "fits"
+    with pytest.raises(openai.BadRequestError) as refused:
+        await sdk.chat.completions.create(model=MODEL, messages=[user(marker + "x" * 200)])
+    assert refused.value.code == "context_length_exceeded"
+
+
+async def test_a_summary(sdk: openai.AsyncOpenAI, demo: DemoHandle) -> None:
+    messages: list[Any] = [
+        {"role": "system", "content": "Summarise the conversation below."},
+        user("[User]\nPlums?\n\n[Assistant]\nNo, pears."),
+    ]
+    answer = await sdk.chat.completions.create(model=MODEL, messages=messages)
+    said = "2 things were said. It began with: [User] Plums? The last was: [Assistant] No, pears."
+    assert answer.choices[0].message.content == said
+
+
+@pytest.mark.parametrize("context", ["5", 5.5, True])
+def test_a_context_that_is_no_number(context: object) -> None:
+    with pytest.raises(ScriptError, match="context"):
+        parse_script({"name": "a", "steps": [], "context": context})

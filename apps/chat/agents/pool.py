@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from apps.chat.agents.agent import BUILDING, Agent
@@ -129,5 +129,6 @@ class AgentPool:
             await asyncio.sleep(self._sweep_seconds)
             try:
                 self.sweep()
+                logger.info("agent cache", extra=asdict(self.gauges()))
             except Exception as error:  # noqa: BLE001 - the next sweep may go well
                 logger.warning("agents could not be swept: %s", type(error).__name__)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from apps.chat.models import SUMMARY
 from apps.chat.stream import chunks as c
 from apps.chat.stream.fold import Folder, Row, drained_chunk, error_row, fold, parse_object, row_chunks, stopped_row
 from apps.chat.stream.publisher import Publisher
@@ -194,6 +195,12 @@ class Recorder:
             chunk = c.ToolOutputError(tool_call_id=row.tool_call_id or "", error_text=row.content)
         self._publisher.emit(chunk)
         self._stored = len(self._publisher.published)
+
+    async def store_summary(self, text: str, *, through: int, kept: Sequence[int]) -> None:
+        """Store what models are given from now on instead of the rows up to a place; see `compaction`."""
+        facts = {"through_sequence": through, "kept": list(kept)}
+        row = Row(role="system", step=0, kind=SUMMARY, content=text, metadata=facts)
+        await self._write(Write(rows=[row], model_calls=self._take_calls()))
 
     async def finish_step(self, *, drains: bool = False) -> None:
         """Store what the step still holds back, and that it is whole; then publish its end.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from django.conf import settings
 
+from apps.chat.agents.holds import SharedClients
 from apps.chat.models import Message, Turn
 from apps.chat.turns.history import openai_messages
 from apps.chat.turns.history_anthropic import anthropic_messages
@@ -17,6 +18,7 @@ from apps.engines import catalog
 from apps.engines.anthropic_messages import AnthropicMessages, origin
 from apps.engines.base import Engine, Usage
 from apps.engines.catalog import ModelFacts
+from apps.engines.clients import anthropic_clients, openai_clients
 from apps.engines.openai_chat import OpenAIChat
 from apps.engines.routes import is_anthropic
 
@@ -91,6 +93,9 @@ class Route:
         facts: What the model can do and costs.
         cache_ttl: `5m` or `1h`, how long what is written to the prompt cache is kept.
         notice: What people are told when another engine than the chosen one answers; else empty.
+        base_url: Where the provider answers.
+        credential: What it wants to see; never logged.
+        clients: Where the engine's SDK clients are shared.
     """
 
     engine: Engine
@@ -100,6 +105,9 @@ class Route:
     facts: ModelFacts = catalog.UNKNOWN
     cache_ttl: str = "5m"
     notice: str = ""
+    base_url: str = ""
+    credential: str = field(default="", repr=False)
+    clients: SharedClients | None = None
 
     def call_of(self, usage: Usage) -> ModelCall:
         """Return a call of this route, to be booked."""
@@ -192,7 +200,18 @@ def _route(provider: Provider, engine: Engine, tier: str, *, thinking: bool, not
     build: BuildMessages = openai_messages
     if provider.engine == Turn.Mode.EXTENDED_THINKING:
         build = partial(anthropic_messages, origin=origin(provider.base_url, model) if thinking else "")
-    return Route(engine, model, provider.name, build, _facts(model), settings.CHAT_PROMPT_CACHE_TTL, notice)
+    return Route(
+        engine,
+        model,
+        provider.name,
+        build,
+        _facts(model),
+        settings.CHAT_PROMPT_CACHE_TTL,
+        notice,
+        provider.base_url,
+        provider.api_key,
+        anthropic_clients if provider.engine == Turn.Mode.EXTENDED_THINKING else openai_clients,
+    )
 
 
 def _facts(model: str) -> ModelFacts:

@@ -15,13 +15,15 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
+from apps.chat.agents.agent import Agent
+from apps.chat.models import Message
 from apps.chat.stream.fold import NO_RESULT, Row, object_text, parse_object
 from apps.chat.tools.base import ToolContext
 from apps.chat.tools.registry import ToolRegistry, render_result
-from apps.chat.turns.history import system_prompt
+from apps.chat.turns.context import ContextKeeper
 from apps.chat.turns.recorder import INTERRUPTED, Recorder, clean
 from apps.chat.turns.recovery import TakeUp
-from apps.chat.turns.route import Route
+from apps.chat.turns.route import Route, Router
 from apps.chat.turns.state import StoredCall, TurnState, conversation
 from apps.engines import base as engine
 from apps.engines.base import EngineError, ModelSilent, StepRequest
@@ -65,7 +67,9 @@ class TurnRunner:
     """One attempt at one turn."""
 
     turn: TurnState
+    router: Router
     route: Route
+    agent: Agent
     tools: ToolRegistry
     recorder: Recorder
     signals: Signals
@@ -143,16 +147,20 @@ class TurnRunner:
     async def ask_model(self) -> list[StoredCall]:
         """Make one model call; returns the tool calls it asked for, stored as planned."""
         rows = await db_until_done(conversation, self.turn.session_id)
-        request = StepRequest(
-            model=self.route.model,
-            system=(system_prompt(),),
-            messages=self.route.build_messages(rows),
-            tools=self.tools.specs(),
-        )
         self.recorder.begin_step()
-        await self.read_patiently(request)
+        keeper = ContextKeeper(self.router, self.recorder, self.turn.session_id, self.request)
+        await keeper.ask(rows, self.read_patiently)
         calls = await self.recorder.store_model_part()
         return [StoredCall(UUID(call["id"]), call["name"], call["arguments"], started=False) for call in calls]
+
+    def request(self, rows: Sequence[Message]) -> StepRequest:
+        """Return the model call that goes on with a conversation."""
+        return StepRequest(
+            model=self.route.model,
+            system=(self.agent.system_prompt,),
+            messages=self.route.build_messages(rows),
+            tools=self.agent.tools,
+        )
 
     async def read_patiently(self, request: StepRequest) -> None:
         """Read the model's answer; a passing fault is tried again as long as people have seen nothing of the step.

@@ -9,6 +9,9 @@ from uuid import UUID
 from apps.chat.models import Message, ToolCall, Turn
 from apps.chat.queries import folded
 from apps.chat.stream.fold import Row
+from apps.chat.turns.compaction import with_summary
+
+FIRST_MESSAGE = 1  # the place of a session's first message
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class TurnState:
         text_since_tools: Whether visible text is stored after the last tool result.
         lost_leases: How many runners of this turn died.
         was_stopped: Whether a person asked it to stop.
+        is_first: Whether the session holds nothing yet but the message that this turn answers.
     """
 
     id: UUID
@@ -48,6 +52,7 @@ class TurnState:
     text_since_tools: bool
     lost_leases: int
     was_stopped: bool
+    is_first: bool = False
 
 
 def load(turn_id: UUID) -> TurnState | None:
@@ -73,6 +78,7 @@ def load(turn_id: UUID) -> TurnState | None:
         text_since_tools=ends_with_text(rows),
         lost_leases=turn.lost_leases,
         was_stopped=turn.cancel_requested_at is not None,
+        is_first=turn.session.next_sequence == FIRST_MESSAGE + 1,
     )
 
 
@@ -83,5 +89,5 @@ def ends_with_text(rows: Sequence[Message]) -> bool:
 
 
 def conversation(session_id: UUID) -> list[Message]:
-    """Return what the history is made of, oldest first."""
-    return list(Message.objects.filter(session=session_id).select_related("turn").order_by("sequence"))
+    """Return what the history is made of, oldest first, with a summary instead of the rows that it covers."""
+    return with_summary(list(Message.objects.filter(session=session_id).select_related("turn").order_by("sequence")))

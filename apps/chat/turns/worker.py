@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import redis.asyncio
@@ -12,16 +13,23 @@ import structlog
 from django.conf import settings
 
 from apps.chat import announce
+from apps.chat.agents.agent import Agent
+from apps.chat.agents.conversation import Conversation
+from apps.chat.agents.holds import Closer, hold_client
+from apps.chat.agents.pool import AgentPool
+from apps.chat.agents.signature import agent_signature
 from apps.chat.models import Turn
 from apps.chat.stream import chunks as c
 from apps.chat.stream.publisher import Publisher, log_key
 from apps.chat.tools.registry import ToolRegistry, default_registry
 from apps.chat.turns import recovery
+from apps.chat.turns.history import system_prompt
 from apps.chat.turns.recorder import Recorder
 from apps.chat.turns.recovery import TakeUp
-from apps.chat.turns.route import Router
+from apps.chat.turns.route import Route, Router
 from apps.chat.turns.runner import TurnRunner
 from apps.chat.turns.state import TurnState, load
+from apps.chat.turns.title import TitleMaker
 from apps.runtime import eventlog
 from apps.runtime.eventlog import BEGINNING, EventLogWriter
 from apps.runtime.leases import Claim, Replaced, forgotten_ids
@@ -42,7 +50,7 @@ class TurnKind:
     """Turns, as the worker sees them."""
 
     def __init__(self) -> None:
-        """Read the settings; nothing is opened before `run`."""
+        """Read the settings; nothing is opened before `run`. Call on the loop."""
         self.lease_seconds = settings.LEASE_SECONDS
         self.renew_seconds = settings.LEASE_RENEW_SECONDS
         self.sweep_seconds = settings.LEASE_SWEEP_SECONDS
@@ -51,6 +59,11 @@ class TurnKind:
         self.tools: ToolRegistry = default_registry(
             extra_modules=settings.CHAT_TOOL_MODULES, call_limit_seconds=settings.CHAT_TOOL_TIMEOUT_SECONDS
         )
+        self.agents = AgentPool(
+            max_size=settings.CHAT_AGENT_CACHE_SIZE, idle_ttl_seconds=settings.CHAT_AGENT_IDLE_SECONDS
+        )
+        #: Called when a session's first turn begins.
+        self.on_first_turn: Callable[[TurnState], None] | None = None
 
     def claim(self, run_id: UUID, runner: str) -> Claim | None:
         """Become a turn's runner; the turn is read on the same way, as every hop between threads delays its answer."""
@@ -77,6 +90,8 @@ class TurnKind:
             ttl_seconds=settings.STREAM_TTL_SECONDS,
             on_replaced=signals.replaced.set,
         )
+        if turn.is_first and claim.attempt == 1 and self.on_first_turn is not None:
+            self.on_first_turn(turn)
         has_ended = False
         try:
             has_ended = await self._attempt(turn, claim, signals, writer)
@@ -100,7 +115,9 @@ class TurnKind:
         found = await self._take_up(turn, claim, recorder, publisher)
         if not (turn.was_stopped or turn.lost_leases > recovery.MOST_LOST_LEASES):
             route = self.router.route(turn.mode, turn.tier)
-            return await TurnRunner(turn, route, self.tools, recorder, signals, found).run()
+            async with self.agents.turn(turn.session_id, self._signature(route), partial(self._agent, route)) as held:
+                runner = TurnRunner(turn, self.router, route, held.agent, self.tools, recorder, signals, found)
+                return await runner.run()
         # Nobody goes on with this turn: what only the log holds of it is kept, and it ends.
         if turn.open_rows or found.unstored:
             recorder.reopen_step([str(call.id) for call in turn.open_calls], found.replay)
@@ -111,6 +128,31 @@ class TurnKind:
         else:
             await recorder.fail(GIVEN_UP, GIVEN_UP_SENTENCE)
         return True
+
+    def _signature(self, route: Route) -> str:
+        """Return what a conversation's agent depends on."""
+        return agent_signature(
+            model=route.model,
+            provider=route.provider,
+            base_url=route.base_url,
+            api_mode=type(route.engine).__name__,
+            credential=route.credential,
+            toolsets=[spec.name for spec in self.tools.specs()],
+            instructions=system_prompt(),
+        )
+
+    async def _agent(self, route: Route, conversation: Conversation, closer: Closer) -> Agent:
+        """Build a conversation's agent; its hold keeps the model's connections open between its turns."""
+        hold = None
+        if route.clients is not None:
+            hold = await hold_client(route.clients, route.base_url, route.credential, closer)
+        return Agent(
+            session_id=conversation.session_id,
+            system_prompt=system_prompt(),
+            tools=self.tools.specs(),
+            hold=hold,
+            conversation=conversation,
+        )
 
     async def _take_up(self, turn: TurnState, claim: Claim, recorder: Recorder, publisher: Publisher) -> TakeUp:
         """Bring the log, and those who read it, to where the rows are."""
@@ -141,17 +183,22 @@ class TurnProcess:
         """Make it; call on the loop."""
         self.kind = TurnKind()
         self.worker = RunWorker(self.kind, concurrency=settings.TURN_CONCURRENCY)
+        self._titles = TitleMaker(self.kind.router)
+        self.kind.on_first_turn = self._titles.begin
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to sweep, renew and listen."""
         self.worker.start()
+        self.kind.agents.start()
         self._listener = asyncio.create_task(self._listen(), name="stop wake-ups")
 
     async def stop(self, grace_seconds: float) -> None:
         """Hand over what runs and close everything."""
         await self.worker.shut_down(grace_seconds)
         await end_tasks(self._listener)
+        await self._titles.aclose()
+        await self.kind.agents.aclose()
         await self.kind.router.aclose()
         await self.kind.redis.aclose()
 

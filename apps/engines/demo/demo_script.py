@@ -17,13 +17,15 @@ SLOW_SECONDS = 5.0
 _MAX_QUOTED_CHARACTERS = 200
 _MAX_EXCERPT_CHARACTERS = 500
 _MAX_TITLE_WORDS = 6
+_MAX_SUMMED_UP_CHARACTERS = 80
 # "error" within a long message is somebody's real question, not a call for the demo.
 _MAX_KEYWORD_MESSAGE_WORDS = 5
 _LONG_SECTIONS = 10  # about 20 seconds at the usual 40 words a second
 
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")
 _PLAN = re.compile(r"\b(plan|todo|to-do|todos)\b", re.IGNORECASE)
-_TITLE_REQUEST = re.compile(r"\btitle\b", re.IGNORECASE)
+_TITLE_REQUEST = re.compile(r"write a\b[^.\n]*\btitle\b", re.IGNORECASE)
+_SUMMARY_REQUEST = re.compile(r"summari[sz]e the conversation\b", re.IGNORECASE)
 
 _NOTICE = (
     "> **This is the offline demo model, a script and not an AI.** It shows how the product looks and behaves.\n\n"
@@ -90,9 +92,20 @@ def title(question: str) -> str:
     return " ".join(words[:_MAX_TITLE_WORDS]).rstrip(".,;:!?")
 
 
-def asks_for_title(conversation: Conversation) -> bool:
-    """Tell whether a request wants a conversation's title: it offers no tools, and its system prompt says so."""
-    return not conversation.tools and bool(_TITLE_REQUEST.search(conversation.system))
+def chore(conversation: Conversation) -> list[Action] | None:
+    """Return the answer to one of the product's own requests besides a conversation; None when it is none of them."""
+    if not conversation.tools and _TITLE_REQUEST.match(conversation.system):
+        return [Text(title(conversation.question))]
+    if not conversation.tools and _SUMMARY_REQUEST.match(conversation.system):
+        return [Text(summary(conversation.question))]
+    return None
+
+
+def summary(transcript: str) -> str:
+    """Return a summary of a conversation: how long it was, how it began and what was said last."""
+    said = [" ".join(text.split()) for text in transcript.split("\n\n")]
+    began, ended = _shorten(said[0], _MAX_SUMMED_UP_CHARACTERS), _shorten(said[-1], _MAX_SUMMED_UP_CHARACTERS)
+    return f"{len(said)} things were said. It began with: {began} The last was: {ended}"
 
 
 def _keyword(question: str) -> str:

@@ -39,15 +39,19 @@ class DemoHandle:
         """The address for an Anthropic client."""
         return self.url
 
-    def script(self, name: str, *steps: list[dict[str, Any]], repeat_last: bool = False) -> str:
+    def script(
+        self, name: str, *steps: list[dict[str, Any]], repeat_last: bool = False, context: int | None = None
+    ) -> str:
         """Register a script and return the marker that a user message needs to follow it.
 
         Args:
             name: Letters, digits, dots, dashes, underscores.
             steps: The actions of each model step; see `script.parse_action`.
             repeat_last: Whether the last step goes on for ever, instead of "Done.".
+            context: Characters of a request's messages above which it is refused as too long.
         """
-        self._call("POST", "/script", {"name": name, "steps": list(steps), "repeat_last": repeat_last})
+        script = {"name": name, "steps": list(steps), "repeat_last": repeat_last, "context": context}
+        self._call("POST", "/script", script)
         return f"[script:{name}]"
 
     def requests(self, script: str | None = None) -> list[dict[str, Any]]:

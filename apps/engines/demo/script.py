@@ -164,6 +164,7 @@ class Script:
     name: str
     steps: Sequence[Sequence[Action]]
     repeat_last: bool = False
+    context: int | None = None
 
     def step(self, index: int) -> Sequence[Action]:
         """Return what to do at a step, counted from 0."""
@@ -173,7 +174,9 @@ class Script:
 
 
 def parse_script(raw: object) -> Script:
-    """Read `{"name": …, "steps": [[action, …], …], "repeat_last": false}`.
+    """Read `{"name": …, "steps": [[action, …], …], "repeat_last": false, "context": null}`.
+
+    With a `context`, requests whose messages have more characters (as JSON) than that are refused as too long.
 
     Raises:
         ScriptError: It can't be understood.
@@ -188,7 +191,10 @@ def parse_script(raw: object) -> Script:
         if not isinstance(step, list):
             raise ScriptError(f"step {number} is not a list of actions")
         steps.append([parse_action(action, f"step {number}, action {place}") for place, action in enumerate(step)])
-    return Script(name=name, steps=steps, repeat_last=bool(raw.get("repeat_last", False)))
+    context = raw.get("context")
+    if context is not None and (isinstance(context, bool) or not isinstance(context, int)):
+        raise ScriptError("a script's context is a whole number of characters")
+    return Script(name=name, steps=steps, repeat_last=bool(raw.get("repeat_last", False)), context=context)
 
 
 def parse_action(raw: object, where: str = "action") -> Action:
@@ -287,6 +293,13 @@ class ScriptBook:
     def known(self, name: str | None) -> str | None:
         """Return a script's name if such a script is registered."""
         return name if name in self._scripts else None
+
+    def refuses(self, name: str | None, messages: object) -> bool:
+        """Return whether a conversation is longer than its script's context."""
+        script = self._scripts.get(name or "")
+        if script is None or script.context is None:
+            return False
+        return len(json.dumps(messages, ensure_ascii=False)) > script.context
 
     def actions(self, name: str, step: int) -> list[Action]:
         """Return what to do now at a step: used-up failures (`times`) are left out, the first other one counts."""

@@ -19,7 +19,7 @@ from apps.engines.demo.pacing import DEFAULT_WORDS_PER_SECOND, Pacer
 from apps.engines.demo.prompt_cache import PromptCache
 from apps.engines.demo.records import Record, Records
 from apps.engines.demo.rules import anthropic_violation, openai_violation
-from apps.engines.demo.script import Action, ScriptBook, ScriptError, Status, Text, parse_script
+from apps.engines.demo.script import Action, ScriptBook, ScriptError, Status, parse_script
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -33,6 +33,13 @@ _ERROR_TYPES = {
     413: "request_too_large",
     429: "rate_limit_error",
     529: "overloaded_error",
+}
+_TOO_LONG = {
+    "error": {
+        "message": "This model's maximum context length is shorter than the messages.",
+        "type": "invalid_request_error",
+        "code": "context_length_exceeded",
+    }
 }
 _EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 
@@ -134,16 +141,16 @@ class DemoServer:
             await _respond(send, 400, _error(refused, "invalid_request_error"))
             return
         conversation = wire.read(body)
-        is_title = demo_script.asks_for_title(conversation)
+        chore = demo_script.chore(conversation)
         # A title is asked for with the same words as the first step: it must not use the script up, or fail by it.
-        script = None if is_title else self._scripts.known(conversation.script)
+        script = None if chore is not None else self._scripts.known(conversation.script)
         step = conversation.step if script else 0
         record = Record(script=script, step=step, body=body, wire=wire.name, beta=beta)
         self._records.add(record)
-        if is_title:
-            actions: list[Action] = [Text(demo_script.title(conversation.question))]
+        if self._scripts.refuses(conversation.script, body["messages"]):
+            actions: list[Action] = [Status(400, _TOO_LONG)]
         else:
-            actions = self._actions(script, conversation)
+            actions = self._actions(script, conversation) if chore is None else chore
         answer = Answer(body=body, turn=conversation.turn, pacer=self._pacer)
         exchange = _Exchange(wire, record, send)
         await _unless_disconnected(exchange.run(answer, actions, streamed=bool(body.get("stream"))), receive, record)
