@@ -161,7 +161,7 @@ def test_a_title_under_way_is_given_up_at_shutdown(live, monkeypatch):
 def test_what_a_title_used_is_booked(live):
     session = new_session(live)
     say(live, session, LONG)
-    eventually(lambda: CostEntry.objects.filter(session=session).count() == 2)
+    eventually(lambda: CostEntry.objects.filter(session=session).count() == 3)  # two steps and the title
     turn = Turn.objects.get(session=session)
     assert {entry.turn_id for entry in CostEntry.objects.filter(user=live.owner.user)} == {turn.pk}
     assert all(entry.prompt_tokens > 0 for entry in CostEntry.objects.all())
