@@ -13,8 +13,8 @@ import time
 from bench.report import Figure, Result, save, table
 from bench.stack import BenchError
 
-ROWS = ("ttft", "stream", "idle", "replay", "recovery", "cold")
-SLOW_ROWS = ("recovery", "cold")  # left out of `quick`
+ROWS = ("ttft", "stream", "turns", "idle", "replay", "cost", "recovery", "cold")
+SLOW_ROWS = ("turns", "recovery", "cold")  # left out of `quick`
 
 
 def main() -> None:

@@ -45,7 +45,9 @@ class Wanted:
 
     @classmethod
     def read(cls, body: dict[str, Any]) -> Wanted:
-        """Find it in the last message that says it."""
+        """Find it in the last message that says it; a title, for which no tool is offered, is short."""
+        if body["messages"][0]["role"] == "system" and not body.get("tools"):
+            return cls()
         for message in reversed(body["messages"]):
             content = message.get("content")
             text = content if isinstance(content, str) else msgspec.json.encode(content).decode()
