@@ -36,13 +36,13 @@ format: dev  ## Put code and templates in shape.
 	@$(BIN)/ruff format .
 	@$(BIN)/djlint templates --reformat --quiet
 
-e2e: dev  ## Run the tests in a browser, in JavaScript and with the AI SDK (needs Chromium and Node.js).
+e2e: dev  ## Test the running product: `make run`, a browser, JavaScript, the AI SDK (needs Chromium and Node.js).
 	@node --test tests/js/*.mjs
 	@for folder in tests/aisdk tests/browser; do \
 	  (cd $$folder && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; }) \
 	    || exit 1; \
 	done
-	@$(BIN)/python -m pytest tests/browser tests/aisdk $(ARGS)
+	@$(BIN)/python -m pytest tests/product tests/browser tests/aisdk $(ARGS)
 
 requirements: dev  ## Compile requirements/*.in anew, keeping what still fits.
 	@cd requirements && for name in base dev production; do \
