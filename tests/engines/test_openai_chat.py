@@ -314,7 +314,10 @@ async def test_cancelling_closes_the_connection_at_once(
     demo: DemoHandle, collect: Collect, actions: list[dict[str, Any]]
 ) -> None:
     task = asyncio.ensure_future(collect(scripted(demo, *actions)))
-    await asyncio.sleep(0.15)
+    async with asyncio.timeout(10):
+        while not await asyncio.to_thread(demo.requests):
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)  # by now the answer has begun, where it has a beginning
     started = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
