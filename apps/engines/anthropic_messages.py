@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from apps.engines import catalog, prompt_cache
 from apps.engines.anthropic_events import EventReader
-from apps.engines.base import EngineError, EngineEvent, StepRequest
+from apps.engines.base import StepRequest
 from apps.engines.catalog import ModelFacts
-from apps.engines.clients import AnthropicClients, KeptClient, anthropic_clients
+from apps.engines.clients import AnthropicClients, anthropic_clients
 from apps.engines.prompt_cache import Beginning, Beginnings
-from apps.engines.provider_errors import translate
+from apps.engines.sdk_engine import SdkEngine
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic, AsyncStream
-
-logger = logging.getLogger(__name__)
 
 ANSWER_TOKENS = 16_000  # room for what is said, besides what is thought
 LEAST_BUDGET_TOKENS = 1_024  # the API refuses smaller ones
 _THOUGHTS = {"thinking", "redacted_thinking"}
 
 
-class AnthropicMessages:
+class AnthropicMessages(SdkEngine["AsyncAnthropic"]):
     """An `Engine` for the Messages API. It may be shared by any number of steps at once."""
+
+    sdk_error = "AnthropicError"
 
     def __init__(
         self,
@@ -52,67 +50,15 @@ class AnthropicMessages:
             clients: Where SDK clients are shared.
         """
         self._base_url = base_url
-        self._client = KeptClient(clients, base_url, api_key)
+        super().__init__(clients, base_url, api_key)
         self._thinking_tokens = thinking_tokens
         self._effort = effort
         self._ttl = cache_ttl
         self._facts = facts
         self._beginnings = Beginnings()
 
-    async def step(self, request: StepRequest) -> AsyncGenerator[EngineEvent]:
-        """Make one model call; see `Engine.step`. Use it within `contextlib.aclosing`.
-
-        Raises:
-            EngineError: One of its subclasses, when the call failed.
-        """
-        reader = EventReader(origin(self._base_url, request.model))
-        failure: EngineError | None = None
-        async with self._client.use() as client:
-            try:
-                async with aclosing(self._events(client, request, reader)) as events:
-                    async for event in events:
-                        for found in reader.feed(event):
-                            yield found
-                for found in reader.finish():
-                    yield found
-            except EngineError as error:
-                failure = error
-        if reader.usage is not None:
-            yield reader.usage
-        if failure is not None:
-            raise failure
-        yield reader.end()
-
-    async def aclose(self) -> None:
-        """Let go of the shared client; a later step takes it up again."""
-        await self._client.aclose()
-
-    async def _events(
-        self, client: AsyncAnthropic, request: StepRequest, reader: EventReader
-    ) -> AsyncGenerator[object]:
-        """Yield the decoded events, with the SDK's failures turned into ours.
-
-        Raises:
-            EngineError: The call failed. What goes wrong after the model said that it finished is only logged.
-        """
-        import anthropic
-        import httpx2
-
-        failure: EngineError | None = None
-        streaming = False
-        try:
-            async with await self._open(client, request) as stream:
-                streaming = True
-                async for event in stream:
-                    yield event
-        except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
-            failure = translate(error, sdk=anthropic, streaming=streaming)
-        # Raised out here so that the SDK's error, which may quote messages, isn't chained into tracebacks.
-        if failure is None:
-            return
-        if not reader.is_finished:
-            raise failure
-        logger.warning("the stream failed after its end", extra={"error_code": failure.code})
+    def _reader(self, request: StepRequest) -> EventReader:
+        return EventReader(origin(self._base_url, request.model))
 
     async def _open(self, client: AsyncAnthropic, request: StepRequest) -> AsyncStream[object]:
         """Send the request and return the open stream.

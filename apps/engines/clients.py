@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     import httpx2
-    from anthropic import AsyncAnthropic
-    from openai import AsyncOpenAI
+    from anthropic import AsyncAnthropic  # noqa: F401 -- named as text below
+    from openai import AsyncOpenAI  # noqa: F401 -- named as text below
 
 Client = TypeVar("Client", bound=Any)  # AsyncOpenAI or AsyncAnthropic
 
@@ -55,9 +55,11 @@ class SharedClients(Generic[Client]):
 
     Attributes:
         sdk: The SDK's module.
+        client_class: The name of its client.
     """
 
     sdk: ClassVar[str]
+    client_class: ClassVar[str]
 
     def __init__(self) -> None:
         """Start without clients; nothing is imported and no network is touched."""
@@ -118,43 +120,29 @@ class SharedClients(Generic[Client]):
 
     def _build(self, base_url: str, api_key: str) -> Client:
         """Make a client. It never retries: the runner does, which knows what was shown already."""
-        raise NotImplementedError
+        http_client = _http_client(base_url)
+        made: Client = getattr(importlib.import_module(self.sdk), self.client_class)(
+            base_url=base_url,
+            api_key=api_key or _NO_KEY,
+            max_retries=0,
+            timeout=http_client.timeout,
+            http_client=http_client,
+        )
+        return made
 
 
 class OpenAIClients(SharedClients["AsyncOpenAI"]):
     """Clients of the official `openai` SDK."""
 
     sdk = "openai"
-
-    def _build(self, base_url: str, api_key: str) -> AsyncOpenAI:
-        import openai
-
-        http_client = _http_client(base_url)
-        return openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=api_key or _NO_KEY,
-            max_retries=0,
-            timeout=http_client.timeout,
-            http_client=http_client,
-        )
+    client_class = "AsyncOpenAI"
 
 
 class AnthropicClients(SharedClients["AsyncAnthropic"]):
     """Clients of the official `anthropic` SDK."""
 
     sdk = "anthropic"
-
-    def _build(self, base_url: str, api_key: str) -> AsyncAnthropic:
-        import anthropic
-
-        http_client = _http_client(base_url)
-        return anthropic.AsyncAnthropic(
-            base_url=base_url,
-            api_key=api_key or _NO_KEY,
-            max_retries=0,
-            timeout=http_client.timeout,
-            http_client=http_client,
-        )
+    client_class = "AsyncAnthropic"
 
 
 openai_clients = OpenAIClients()

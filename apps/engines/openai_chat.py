@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from apps.engines import prompt_cache
-from apps.engines.base import EngineError, EngineEvent, StepRequest
-from apps.engines.clients import KeptClient, OpenAIClients, openai_clients
+from apps.engines.base import StepRequest
+from apps.engines.clients import OpenAIClients, openai_clients
 from apps.engines.openai_chunks import ChunkReader
 from apps.engines.prompt_cache import Beginnings
-from apps.engines.provider_errors import translate
 from apps.engines.routes import is_anthropic
+from apps.engines.sdk_engine import SdkEngine
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
 
-logger = logging.getLogger(__name__)
-
 OPENROUTER = "openrouter"
 
 
-class OpenAIChat:
+class OpenAIChat(SdkEngine["AsyncOpenAI"]):
     """An `Engine` for chat completions. It may be shared by any number of steps at once."""
+
+    sdk_error = "OpenAIError"
 
     def __init__(
         self,
@@ -50,65 +47,15 @@ class OpenAIChat:
             cache_ttl: `5m` or `1h`, how long prompts of Anthropic's models on OpenRouter are cached.
             clients: Where SDK clients are shared.
         """
-        self._client = KeptClient(clients, base_url, api_key)
+        super().__init__(clients, base_url, api_key)
         self._is_openrouter = provider == OPENROUTER
         self._thinking_tokens = thinking_tokens
         self._reports_cost = self._is_openrouter if report_cost is None else report_cost
         self._ttl = cache_ttl
         self._beginnings = Beginnings()
 
-    async def step(self, request: StepRequest) -> AsyncGenerator[EngineEvent]:
-        """Make one model call; see `Engine.step`. Use it within `contextlib.aclosing`.
-
-        Raises:
-            EngineError: One of its subclasses, when the call failed.
-        """
-        reader = ChunkReader()
-        failure: EngineError | None = None
-        async with self._client.use() as client:
-            try:
-                async with aclosing(self._chunks(client, request, reader)) as chunks:
-                    async for chunk in chunks:
-                        for event in reader.feed(chunk):
-                            yield event
-                for event in reader.finish():
-                    yield event
-            except EngineError as error:
-                failure = error
-        if reader.usage is not None:
-            yield reader.usage
-        if failure is not None:
-            raise failure
-        yield reader.end()
-
-    async def aclose(self) -> None:
-        """Let go of the shared client; a later step takes it up again."""
-        await self._client.aclose()
-
-    async def _chunks(self, client: AsyncOpenAI, request: StepRequest, reader: ChunkReader) -> AsyncGenerator[object]:
-        """Yield the decoded chunks, with the SDK's failures turned into ours.
-
-        Raises:
-            EngineError: The call failed. What goes wrong after the model said that it finished is only logged.
-        """
-        import httpx2
-        import openai
-
-        failure: EngineError | None = None
-        streaming = False
-        try:
-            async with await self._open(client, request) as stream:
-                streaming = True
-                async for chunk in stream:
-                    yield chunk
-        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
-            failure = translate(error, sdk=openai, streaming=streaming)
-        # Raised out here so that the SDK's error, which may quote messages, isn't chained into tracebacks.
-        if failure is None:
-            return
-        if not reader.is_finished:
-            raise failure
-        logger.warning("the stream failed after its end", extra={"error_code": failure.code})
+    def _reader(self, request: StepRequest) -> ChunkReader:
+        return ChunkReader()
 
     async def _open(self, client: AsyncOpenAI, request: StepRequest) -> AsyncStream[object]:
         """Send the request and return the open stream.
