@@ -36,6 +36,21 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 ControlFields = dict[str, str]
 
+#: Gives this process's one hub; whoever owns it puts itself in when Django starts.
+_provider: Callable[[], Hub] | None = None
+
+
+def provide_hub(provider: Callable[[], Hub]) -> None:
+    """Say how this process's hub is had; it is asked for on the loop that serves connections."""
+    global _provider
+    _provider = provider
+
+
+def shared_hub() -> Hub:
+    """Return this process's hub, for whoever follows logs; call on the loop that serves connections."""
+    assert _provider is not None, "nobody provides a hub"
+    return _provider()
+
 
 @dataclass(eq=False, slots=True)
 class _Watch:

@@ -68,7 +68,8 @@ class LeasedRunQuerySet(models.QuerySet[Any]):
             runner: The claimer's `runner_name()`.
             lease_seconds: How long the claim lasts without renewal.
         """
-        lost = Case(When(status=self.model.RUNNING, then=Value(1)), default=Value(0))
+        # A running run without a runner was handed over; that is no loss.
+        lost = Case(When(~Q(runner=""), status=self.model.RUNNING, then=Value(1)), default=Value(0))
         with transaction.atomic():
             taken = (
                 self.claimable()

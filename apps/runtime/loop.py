@@ -48,6 +48,30 @@ class LoopThread:
         self.loop.close()
 
 
+_shared: tuple[LoopThread, int] | None = None
+_sharing = threading.Lock()
+
+
+def share_loop() -> LoopThread:
+    """Return this process's one loop, for another part that lives on it; it starts with the first."""
+    global _shared
+    with _sharing:
+        thread, parts = _shared or (LoopThread("runs"), 0)
+        _shared = (thread, parts + 1)
+        return thread
+
+
+def leave_loop() -> None:
+    """Leave the shared loop; it ends with the last part."""
+    global _shared
+    with _sharing:
+        assert _shared is not None
+        thread, parts = _shared
+        _shared = (thread, parts - 1) if parts > 1 else None
+    if parts == 1:
+        thread.stop()
+
+
 async def end_tasks(*tasks: asyncio.Future[Any] | None) -> None:
     """Cancel tasks and wait until they have ended, whatever their end.
 

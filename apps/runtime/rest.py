@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -74,7 +75,8 @@ def check_json(value: Any, depth: int = 0) -> None:
     """Refuse JSON that a database or a serializer would choke on.
 
     Raises:
-        ParseError: When it is nested deeper than `MAX_JSON_DEPTH`, or its text has NUL characters or lone surrogates.
+        ParseError: When it is nested deeper than `MAX_JSON_DEPTH`, its text has NUL characters or lone surrogates, or
+            a number is larger than any that JSON can be written with again.
     """
     if depth > MAX_JSON_DEPTH:
         raise exceptions.ParseError("The body is nested too deep.")
@@ -82,6 +84,8 @@ def check_json(value: Any, depth: int = 0) -> None:
         # PostgreSQL's text can hold neither.
         if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise exceptions.ParseError("Text may not contain NUL characters or lone surrogates.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise exceptions.ParseError("A number is too large.")  # 1e999 is read as infinity, which isn't JSON
     elif isinstance(value, dict):
         for key, item in value.items():
             check_json(key, depth + 1)
@@ -103,6 +107,13 @@ class StrictSerializer(serializers.Serializer):
         if isinstance(data, Mapping) and (unknown := set(data) - set(self.fields)):
             raise serializers.ValidationError({str(key): ["Unknown field."] for key in sorted(unknown, key=str)})
         return super().to_internal_value(data)
+
+
+class RefusalSerializer(serializers.Serializer):
+    """Why something was refused; what a domain error's `body()` holds. A 404 names no code."""
+
+    detail = serializers.CharField()
+    code = serializers.CharField(required=False)
 
 
 class PageQuerySerializer(serializers.Serializer):

@@ -23,6 +23,40 @@ LAST_WRITE_SECONDS = 5.0
 DatabaseAway = (OperationalError, InterfaceError)
 
 
+class Places:
+    """The places for runs in a process.
+
+    A run that only waits for another gives its place up, and takes it again at once when it goes on: so those that
+    wait can't starve those that they wait for, whatever the number of places.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Make free places."""
+        self._free = count
+        self._news = asyncio.Event()
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether a further run must wait."""
+        return self._free <= 0
+
+    async def acquire(self) -> None:
+        """Take a place when there is one."""
+        while self.are_taken:
+            self._news.clear()
+            await self._news.wait()
+        self._free -= 1
+
+    def take_back(self) -> None:
+        """Take the place again that was given up; there may be one too many for a while."""
+        self._free -= 1
+
+    def release(self) -> None:
+        """Give a place up."""
+        self._free += 1
+        self._news.set()
+
+
 @dataclass(eq=False, slots=True)
 class Signals:
     """What may reach a run from outside while it works.
@@ -31,11 +65,25 @@ class Signals:
         stop: Its owner asked it to stop.
         replaced: It lost its lease; it must end without writing.
         hand_over: The process is stopping; it should give the run back at the next good moment.
+        places: Where it has its place; None outside a worker.
+        is_resting: Whether it gave its place up.
     """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     replaced: asyncio.Event = field(default_factory=asyncio.Event)
     hand_over: asyncio.Event = field(default_factory=asyncio.Event)
+    places: Places | None = None
+    is_resting: bool = False
+
+    def rest(self, is_resting: bool) -> None:
+        """Give the run's place up while it only waits for another, or take it again."""
+        if self.places is None or is_resting == self.is_resting:
+            return
+        self.is_resting = is_resting
+        if is_resting:
+            self.places.release()
+        else:
+            self.places.take_back()
 
 
 class RunKind(Protocol):
@@ -65,7 +113,7 @@ class RunWorker:
         """Make a worker that doesn't work yet."""
         self.name = runner_name()
         self._kind = kind
-        self._slots = asyncio.Semaphore(concurrency)
+        self._places = Places(concurrency)
         self._running: dict[UUID, tuple[Claim, Signals, asyncio.Task[None]]] = {}
         self._chores: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -84,7 +132,7 @@ class RunWorker:
 
     async def offer(self, run_id: UUID) -> None:
         """Take a run if it is still to be had; waits for a free slot, and so holds the queue back."""
-        await self._slots.acquire()
+        await self._places.acquire()
         await self._take(run_id)
 
     def signal_stop(self, run_id: UUID) -> None:
@@ -96,11 +144,15 @@ class RunWorker:
         """Leave new runs to other workers."""
         self._stopping = True
 
-    async def shut_down(self, grace_seconds: float) -> None:
-        """Hand over what runs: at step ends within the grace time, and after it at once."""
+    def begin_hand_over(self) -> None:
+        """Leave new runs to others, and ask those that run to come to a good place to give them back."""
         self.stop_claiming()
         for _, signals, _ in self._running.values():
             signals.hand_over.set()
+
+    async def shut_down(self, grace_seconds: float) -> None:
+        """Hand over what runs: at step ends within the grace time, and after it at once."""
+        self.begin_hand_over()
         if tasks := [task for _, _, task in self._running.values()]:
             _, late = await asyncio.wait(tasks, timeout=grace_seconds)
             for task in late:
@@ -119,9 +171,9 @@ class RunWorker:
             logger.warning("claim_failed", run_id=str(run_id), error=type(error).__name__)
         finally:
             if claim is None:
-                self._slots.release()
+                self._places.release()
         if claim is not None:
-            signals = Signals()
+            signals = Signals(places=self._places)
             task = asyncio.create_task(self._run(claim, signals), name=f"run {run_id}")
             if earlier := self._running.get(run_id):
                 earlier[1].replaced.set()  # our own older attempt: it lost its lease to this one
@@ -137,7 +189,8 @@ class RunWorker:
         except Exception:
             logger.exception("run_broke")
         finally:
-            self._slots.release()
+            if not signals.is_resting:
+                self._places.release()
             held = self._running.get(claim.run_id)
             if held is not None and held[0] == claim:
                 del self._running[claim.run_id]
@@ -159,9 +212,9 @@ class RunWorker:
             return
         await self._renew()  # first our own: after a database that was away, their leases may have run out
         for run_id in await db(self._kind.forgotten, 20):
-            if self._slots.locked():
+            if self._places.are_taken:
                 return
-            await self._slots.acquire()
+            await self._places.acquire()
             await self._take(run_id)
 
     async def _again_and_again(self, chore: Callable[[], Awaitable[None]], every_seconds: float) -> None:

@@ -47,6 +47,7 @@ def make_turns(user, count: int) -> list[Turn]:
     return Turn.objects.bulk_create(Turn(session=session) for session in sessions)
 
 
+@pytest.mark.long
 def test_four_claimers_and_500_turns_make_one_runner_each(owner, tmp_path):
     ids = tmp_path / "ids"
     turns = make_turns(owner.user, 500)
