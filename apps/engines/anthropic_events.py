@@ -72,6 +72,11 @@ class EventReader:
         """What is known by now of what was used; None before anything is."""
         return parse_anthropic_usage(self._usage) if self._usage else None
 
+    @property
+    def told_all(self) -> bool:
+        """Whether `usage` is what the whole call used: at first only the input is known."""
+        return self._stop_reason is not None and self.usage is not None
+
     def feed(self, event: object) -> Iterator[EngineEvent]:
         """Take one event and yield what it adds; what can't be understood is skipped.
 

@@ -83,7 +83,7 @@ class AnthropicMessages(SdkEngine["AsyncAnthropic"]):
         messages = [_in_blocks(message) for message in request.messages]
         body: dict[str, Any] = {
             "model": bare_model(request.model),
-            "max_tokens": ANSWER_TOKENS,
+            "max_tokens": request.max_output_tokens or ANSWER_TOKENS,
             "messages": prompt_cache.mark_last_user_messages(messages, ttl=self._ttl),
             "stream": True,
         }

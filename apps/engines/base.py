@@ -19,6 +19,43 @@ class ToolSpec:
     parameters: dict[str, Any]
 
 
+class Figures(Protocol):
+    """What a provider tells of one call."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the call used, as far as it is known; None before anything is."""
+
+    @property
+    def told_all(self) -> bool:
+        """Whether `usage` is what the whole call used."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Meter:
+    """What an engine knows of a call while it goes on; whoever breaks it off, or sees it break, books by it.
+
+    Attributes:
+        may_cost: The request went out whole and wasn't refused, so that the provider may charge it.
+        came_whole: The answer came to its end.
+        figures: What the provider tells of what is used.
+    """
+
+    may_cost: bool = False
+    came_whole: bool = False
+    figures: Figures | None = None
+
+    @property
+    def told(self) -> Usage | None:
+        """What the provider told so far."""
+        return None if self.figures is None else self.figures.usage
+
+    @property
+    def told_all(self) -> bool:
+        """Whether that is what the whole call used."""
+        return self.figures is not None and self.figures.told_all
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRequest:
     """One model call.
@@ -28,12 +65,16 @@ class StepRequest:
         system: The system prompt in parts: first what everybody shares, then what is the same for a session.
         messages: The conversation in the provider's own shape, oldest first.
         tools: What the model may call; empty for none.
+        meter: Where the engine notes what the call uses.
+        max_output_tokens: What it may say at most, besides thinking; 0 leaves it to the engine.
     """
 
     model: str
     system: Sequence[str]
     messages: Sequence[dict[str, Any]]
     tools: Sequence[ToolSpec] = ()
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
+    max_output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +170,8 @@ class Engine(Protocol):
 
         Order: text, reasoning and tool events as they come; a `ToolInputStart` comes before its deltas and
         every started one gets its `ToolInputEnd`, at the end of an answer that came whole; then `Usage` (at most
-        once, also when the stream broke after usage was known) and, when the answer came whole, `StepEnd` last.
-        Closing the generator closes the connection.
+        once) and `StepEnd`, when the answer came whole. Of one that broke off or was closed, the request's meter tells
+        what is known. Closing the generator closes the connection.
 
         Raises:
             EngineError: One of its subclasses, when the call failed.

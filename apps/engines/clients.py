@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import ipaddress
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI  # noqa: F401 -- named as text below
 
 Client = TypeVar("Client", bound=Any)  # AsyncOpenAI or AsyncAnthropic
+
+#: Called as soon as a request of the present context went out whole.
+on_sent: ContextVar[Callable[[], None] | None] = ContextVar("on_sent", default=None)
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 # Models may think in silence for minutes; the runner's own watchdog is what ends a stuck turn.
@@ -149,39 +153,6 @@ openai_clients = OpenAIClients()
 anthropic_clients = AnthropicClients()
 
 
-class KeptClient(Generic[Client]):
-    """An engine's hold on a shared client, beyond single steps, so that connections are reused between them."""
-
-    def __init__(self, clients: SharedClients[Client], base_url: str, api_key: str) -> None:
-        """Remember where to call; nothing is imported or connected before the first use."""
-        self._clients = clients
-        self._base_url = base_url
-        self._api_key = api_key
-        self._loop: asyncio.AbstractEventLoop | None = None  # the loop on which the client is kept open
-
-    @asynccontextmanager
-    async def use(self) -> AsyncGenerator[Client]:
-        """Hold the client for a step, and keep it afterwards."""
-        await self._keep()
-        async with self._clients.hold(self._base_url, self._api_key) as client:
-            yield client
-
-    async def aclose(self) -> None:
-        """Let go of the client; a later step takes it up again."""
-        if self._loop is asyncio.get_running_loop():
-            self._loop = None
-            await self._clients.release(self._base_url, self._api_key)
-
-    async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop is loop:
-            return
-        await self._clients.acquire(self._base_url, self._api_key)
-        if self._loop is loop:  # another step was quicker
-            await self._clients.release(self._base_url, self._api_key)
-        self._loop = loop
-
-
 def _http_client(base_url: str) -> httpx2.AsyncClient:
     import httpx2
 
@@ -196,7 +167,24 @@ def _http_client(base_url: str) -> httpx2.AsyncClient:
         keepalive_expiry=IDLE_CONNECTION_SECONDS,
     )
     # A proxy from the environment leads outside, where this machine's own addresses can't be reached.
-    return httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=not _is_this_machine(base_url))
+    return httpx2.AsyncClient(
+        timeout=timeout,
+        limits=limits,
+        trust_env=not _is_this_machine(base_url),
+        event_hooks={"request": [_watch_sending]},
+    )
+
+
+async def _watch_sending(request: httpx2.Request) -> None:
+    told = on_sent.get()
+    if told is None:
+        return
+
+    async def trace(event: str, facts: object) -> None:
+        if event == "http11.send_request_body.complete":
+            told()
+
+    request.extensions["trace"] = trace
 
 
 def _is_this_machine(base_url: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from apps.engines import prompt_cache
 from apps.engines.base import StepRequest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
 
 OPENROUTER = "openrouter"
+_OPENAI_HOST = "api.openai.com"
 
 
 class OpenAIChat(SdkEngine["AsyncOpenAI"]):
@@ -52,6 +54,8 @@ class OpenAIChat(SdkEngine["AsyncOpenAI"]):
         self._thinking_tokens = thinking_tokens
         self._reports_cost = self._is_openrouter if report_cost is None else report_cost
         self._ttl = cache_ttl
+        # OpenAI's own newer models refuse the old name, and other servers don't know the new one.
+        self._limit_name = "max_completion_tokens" if urlsplit(base_url).hostname == _OPENAI_HOST else "max_tokens"
         self._beginnings = Beginnings()
 
     def _reader(self, request: StepRequest) -> ChunkReader:
@@ -90,6 +94,8 @@ class OpenAIChat(SdkEngine["AsyncOpenAI"]):
         }
         if beginning.tools:
             body["tools"] = beginning.tools
+        if request.max_output_tokens:
+            body[self._limit_name] = request.max_output_tokens
         if self._reports_cost:
             body["usage"] = {"include": True}
         if self._thinking_tokens > 0 and self._has_anthropic_features(request):

@@ -43,6 +43,11 @@ class ChunkReader:
         """Whether the model said that it finished; at most usage may follow."""
         return self._finish_reason is not None
 
+    @property
+    def told_all(self) -> bool:
+        """Whether `usage` is what the whole call used: some servers tell a running total before the end."""
+        return self.is_finished and self.usage is not None
+
     def feed(self, chunk: object) -> Iterator[EngineEvent]:
         """Take one chunk and yield what it adds.
 

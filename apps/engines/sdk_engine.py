@@ -7,10 +7,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
-from apps.engines.base import EngineError, EngineEvent, StepEnd, StepRequest, Usage
-from apps.engines.clients import Client, KeptClient, SharedClients
+from apps.engines.base import EngineError, EngineEvent, Figures, Meter, StepEnd, StepRequest
+from apps.engines.clients import Client, SharedClients, on_sent
 from apps.engines.provider_errors import translate
 
 if TYPE_CHECKING:
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Reader(Protocol):
+def _note_sent(meter: Meter) -> None:
+    meter.may_cost = True
+
+
+class Reader(Figures, Protocol):
     """Makes engine events of one answer's decoded pieces."""
 
     @property
     def is_finished(self) -> bool:
         """Whether the model said that it finished."""
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the call used, as far as it is known."""
 
     def feed(self, piece: object, /) -> Iterator[EngineEvent]:
         """Yield what a piece means."""
@@ -43,6 +44,9 @@ class Reader(Protocol):
 class SdkEngine(ABC, Generic[Client]):
     """An `Engine` on an official SDK. It may be shared by any number of steps at once.
 
+    It holds a client for the length of a step. Whoever wants connections to be reused between steps holds the same
+    client meanwhile.
+
     Attributes:
         sdk_error: The name of the class that all of the SDK's errors have in common.
     """
@@ -51,8 +55,8 @@ class SdkEngine(ABC, Generic[Client]):
 
     def __init__(self, clients: SharedClients[Client], base_url: str, api_key: str) -> None:
         """Remember where to call; nothing is imported or connected before the first step."""
-        self._sdk_name = clients.sdk
-        self._client = KeptClient(clients, base_url, api_key)
+        self._clients = clients
+        self._server = (base_url, api_key)
 
     async def step(self, request: StepRequest) -> AsyncGenerator[EngineEvent]:
         """Make one model call; see `Engine.step`. Use it within `contextlib.aclosing`.
@@ -60,27 +64,17 @@ class SdkEngine(ABC, Generic[Client]):
         Raises:
             EngineError: One of its subclasses, when the call failed.
         """
-        reader = self._reader(request)
-        failure: EngineError | None = None
-        async with self._client.use() as client:
-            try:
-                async with aclosing(self._pieces(client, request, reader)) as pieces:
-                    async for piece in pieces:
-                        for event in reader.feed(piece):
-                            yield event
-                for event in reader.finish():
-                    yield event
-            except EngineError as error:
-                failure = error
+        reader = request.meter.figures = self._reader(request)
+        async with self._clients.hold(*self._server) as client:
+            async with aclosing(self._pieces(client, request, reader)) as pieces:
+                async for piece in pieces:
+                    for event in reader.feed(piece):
+                        yield event
+            for event in reader.finish():
+                yield event
         if reader.usage is not None:
             yield reader.usage
-        if failure is not None:
-            raise failure
         yield reader.end()
-
-    async def aclose(self) -> None:
-        """Let go of the shared client; a later step takes it up again."""
-        await self._client.aclose()
 
     async def _pieces(self, client: Client, request: StepRequest, reader: Reader) -> AsyncGenerator[object]:
         """Yield the decoded pieces of the answer, with the SDK's failures turned into ours.
@@ -90,18 +84,22 @@ class SdkEngine(ABC, Generic[Client]):
         """
         import httpx2
 
-        sdk: ModuleType = importlib.import_module(self._sdk_name)  # the client's making has loaded it
+        sdk: ModuleType = importlib.import_module(self._clients.sdk)  # the client's making has loaded it
         failure: EngineError | None = None
-        streaming = False
+        streaming = has_begun = False
         try:
+            on_sent.set(partial(_note_sent, request.meter))
             async with await self._open(client, request) as stream:
                 streaming = True
                 async for piece in stream:
+                    has_begun = request.meter.may_cost = True
                     yield piece
         except (getattr(sdk, self.sdk_error), httpx2.HTTPError, ValueError) as error:
             failure = translate(error, sdk=sdk, streaming=streaming)
+            request.meter.may_cost = has_begun
         # Raised out here so that the SDK's error, which may quote messages, isn't chained into tracebacks.
         if failure is None:
+            request.meter.came_whole = reader.is_finished
             return
         if not reader.is_finished:
             raise failure

@@ -250,13 +250,16 @@ HALF = [{"text": "half"}, {"usage": {"input_tokens": 9}}]
 async def test_streams_that_break_tell_what_was_used(
     demo: DemoHandle, engine: AnthropicMessages, actions: list[dict[str, Any]], kind: type[EngineError]
 ) -> None:
-    events, error = await collect(engine, scripted(demo, *actions))
+    request = asked(scripted(demo, *actions))
+    events, error = await collect(engine, request)
     assert type(error) is kind
     assert error.status is None
     assert text_of(events) == "half"
-    (usage,) = [event for event in events if isinstance(event, Usage)]
-    assert (events[-1], usage.prompt_tokens) == (usage, 9)
-    assert not [event for event in events if isinstance(event, StepEnd | ToolInputEnd)]
+    told = request.meter.told
+    assert told is not None
+    assert told.prompt_tokens == 9
+    assert (request.meter.told_all, request.meter.may_cost, request.meter.came_whole) == (False, True, False)
+    assert not [event for event in events if isinstance(event, StepEnd | ToolInputEnd | Usage)]
 
 
 async def test_a_cut_connection_before_anything_came(demo: DemoHandle, engine: AnthropicMessages) -> None:
@@ -330,12 +333,11 @@ async def test_many_steps_at_once_share_a_client(
     demo: DemoHandle, engine: AnthropicMessages, clients: AnthropicClients
 ) -> None:
     marker = scripted(demo, {"reasoning": "hm"}, {"text": "abc", "chunk": 1, "delay": 0.05})
-    found = await asyncio.gather(*(collect(engine, marker) for _ in range(50)))
-    assert [text_of(events) for events, _ in found] == ["abc"] * 50
-    assert clients.count() == 1
-    await engine.aclose()
-    assert clients.count() == 0
-    await engine.aclose()
+    steps = asyncio.gather(*(collect(engine, marker) for _ in range(50)))
+    while not (kept := clients.count()):
+        await asyncio.sleep(0.01)
+    assert [text_of(events) for events, _ in await steps] == ["abc"] * 50
+    assert (kept, clients.count()) == (1, 0)
 
 
 def loop_of(*first: dict[str, Any]) -> list[dict[str, Any]]:

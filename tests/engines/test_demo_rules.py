@@ -11,6 +11,8 @@ from apps.engines.demo.signatures import redact, sign
 
 TEXT = {"type": "text", "text": "hi"}
 CALL = {"type": "tool_use", "id": "c", "name": "search", "input": {}}
+PICTURE = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
+IMAGE = {"type": "image", "source": PICTURE}
 RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "{}"}
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": sign("hm")}
 BUDGET = {"type": "enabled", "budget_tokens": 1024}
@@ -33,6 +35,7 @@ def body(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
     [
         body({"role": "user", "content": "hi"}, system="Be kind."),
         body(user(TEXT), assistant(CALL), user(RESULT, TEXT)),
+        body(user(TEXT, IMAGE), assistant(CALL), user(RESULT, IMAGE)),
         body(user(TEXT), assistant(THOUGHT, CALL), user(RESULT), thinking=BUDGET),
         body(user(TEXT), assistant(CALL), user(RESULT), assistant(TEXT), user(TEXT), thinking=BUDGET),
         body(user(TEXT), assistant({"type": "redacted_thinking", "data": redact("x")}, TEXT), user(TEXT)),
@@ -64,6 +67,13 @@ def test_sound_requests_are_taken(request_body: dict[str, Any]) -> None:
         (body(user(*[{**TEXT, "cache_control": {}}] * 5)), "maximum of 4"),
         (body(user(TEXT), assistant({**THOUGHT, "cache_control": {}}, TEXT), user(TEXT)), "cache_control"),
         (body({"role": "user"}), "shape"),
+        (body(user(TEXT), assistant(TEXT, IMAGE), user(TEXT)), "belong in user"),
+        (body(user(TEXT, *[IMAGE] * 101)), "too many images"),
+        (body(user({"type": "image", "source": {**PICTURE, "media_type": "image/svg+xml"}})), "media type"),
+        (body(user({"type": "image", "source": {**PICTURE, "media_type": "image/gif"}})), "appear to be image/gif"),
+        (body(user({"type": "image", "source": {**PICTURE, "data": "%"}})), "valid base64"),
+        (body(user({"type": "image", "source": {**PICTURE, "data": "A" * 5_300_000}})), "5 MB"),
+        (body(user({"type": "image", "source": {"type": "url", "url": "http://a"}})), "must be base64"),
     ],
 )
 def test_what_anthropic_refuses(request_body: dict[str, Any], reason: str) -> None:
@@ -79,6 +89,10 @@ def answered(call: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call, "content": "{}"}
 
 
+def seen(role: str, url: str) -> dict[str, Any]:
+    return {"role": role, "content": [TEXT, {"type": "image_url", "image_url": {"url": url}}]}
+
+
 MARKED = {"role": "system", "content": [{**TEXT, "cache_control": {}}]}
 
 
@@ -87,6 +101,11 @@ MARKED = {"role": "system", "content": [{**TEXT, "cache_control": {}}]}
     [
         ({"model": "gpt", "messages": [called("a", "b"), answered("b"), answered("a")]}, ""),
         ({"model": "anthropic/claude", "messages": [MARKED], "reasoning": {}}, ""),
+        ({"model": "gpt", "messages": [seen("user", "data:image/png;base64,iVBORw0KGgo=")]}, ""),
+        ({"model": "gpt", "messages": [seen("user", "https://a.example/a.png")]}, ""),
+        ({"model": "gpt", "messages": [seen("assistant", "https://a.example/a.png")]}, "role 'user'"),
+        ({"model": "gpt", "messages": [seen("user", "file:///a.png")]}, "a URL"),
+        ({"model": "gpt", "messages": [seen("user", "data:image/gif;base64,iVBORw0KGgo=")]}, "appear to be"),
         ({"model": "gpt", "messages": [called("a")]}, "no tool messages"),
         ({"model": "gpt", "messages": [called("a", "b"), answered("b"), {"role": "user"}]}, "must be followed"),
         ({"model": "gpt", "messages": [answered("a")]}, "follows no call"),

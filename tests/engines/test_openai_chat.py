@@ -226,11 +226,47 @@ async def test_error_objects_within_the_stream(
 
 async def test_usage_is_known_although_the_stream_broke(demo: DemoHandle, collect: Collect) -> None:
     report = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2, "cost": 0.5}}
-    events, error = await collect(
+    request = request_of(
         scripted(demo, {"text": "half"}, {"raw": f"data: {json.dumps(report)}\n\n"}, {"disconnect": True})
     )
+    events, error = await collect(request)
     assert type(error) is BrokenStream
-    assert events == [TextDelta("half"), Usage(prompt_tokens=9, completion_tokens=2, cost_microdollars=500_000)]
+    assert events == [TextDelta("half")]
+    assert request.meter.told == Usage(prompt_tokens=9, completion_tokens=2, cost_microdollars=500_000)
+    assert (request.meter.told_all, request.meter.may_cost, request.meter.came_whole) == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    ("actions", "may_cost", "came_whole"),
+    [
+        ([{"text": "x"}], True, True),
+        ([{"text": "x"}, {"finish": None}], True, False),
+        ([{"text": "x"}, {"disconnect": True}], True, False),
+        ([{"disconnect": True}], False, False),
+        ([{"status": 400}], False, False),
+        ([{"status": 500}], False, False),
+        ([{"error_chunk": {"code": 502, "message": "x"}}], False, False),
+    ],
+)
+async def test_the_meter_tells_what_may_cost(
+    demo: DemoHandle, collect: Collect, actions: list[dict[str, Any]], may_cost: bool, came_whole: bool
+) -> None:
+    request = request_of(scripted(demo, *actions))
+    await collect(request)
+    assert (request.meter.may_cost, request.meter.came_whole) == (may_cost, came_whole)
+
+
+async def test_a_request_that_went_out_may_cost_before_anything_came(demo: DemoHandle, engine: OpenAIChat) -> None:
+    request = request_of(scripted(demo, {"sleep": 60}))
+    async with aclosing(engine.step(request)) as stream:
+        waiting = asyncio.ensure_future(anext(stream))
+        deadline = time.monotonic() + 5
+        while not request.meter.may_cost:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert (request.meter.may_cost, request.meter.told) == (True, None)
 
 
 async def test_what_breaks_after_the_end_breaks_nothing(demo: DemoHandle, collect: Collect) -> None:
@@ -243,8 +279,9 @@ async def test_nobody_answers(clients: OpenAIClients, collect: Collect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     lonely = OpenAIChat(base_url=f"http://127.0.0.1:{port}/v1", api_key="k", clients=clients)
-    events, error = await collect("hello", using=lonely)
-    assert events == []
+    request = request_of("hello")
+    events, error = await collect(request, using=lonely)
+    assert (events, request.meter.may_cost) == ([], False)
     assert type(error) is ModelUnreachable
     assert error.status is None
 
@@ -356,12 +393,25 @@ async def test_many_steps_at_once_share_a_client(demo: DemoHandle, engine: OpenA
         async with aclosing(engine.step(request_of(marker))) as stream:
             return text_of([event async for event in stream])
 
-    assert await asyncio.gather(*(one() for _ in range(50))) == ["abc"] * 50
-    assert clients.count() == 1
-    await engine.aclose()
+    steps = asyncio.gather(*(one() for _ in range(50)))
+    while not (kept := clients.count()):
+        await asyncio.sleep(0.01)
+    assert await steps == ["abc"] * 50
+    assert (kept, clients.count()) == (1, 0)
+
+
+async def test_a_step_leaves_a_client_open_that_somebody_holds(
+    demo: DemoHandle, engine: OpenAIChat, clients: OpenAIClients, collect: Collect
+) -> None:
+    client = await clients.acquire(demo.base_url, "sk-secret")
+    for _ in range(2):
+        await collect(scripted(demo, {"text": "x"}))
+    connections = client._client._transport._pool.connections  # type: ignore[attr-defined]
+    assert (len(connections), clients.count()) == (1, 1), "the second step used the first one's connection"
+    await clients.release(demo.base_url, "sk-secret")
+    assert client.is_closed()
+    assert (await collect(scripted(demo, {"text": "x"})))[1] is None
     assert clients.count() == 0
-    await engine.aclose()
-    assert await one() == "abc"
 
 
 _json = st.recursive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -12,6 +13,15 @@ from apps.engines.routes import is_anthropic
 
 MOST_MARKS = 4
 LEAST_BUDGET_TOKENS = 1_024
+MOST_IMAGES = 100
+MOST_IMAGE_BYTES = 20 * 1024 * 1024
+ANTHROPIC_IMAGE_CHARACTERS = 5 * 1024 * 1024  # of one image, in base64
+IMAGE_STARTS: Mapping[str, bytes | tuple[bytes, ...]] = {
+    "image/png": b"\x89PNG\r\n\x1a\n",
+    "image/jpeg": b"\xff\xd8\xff",
+    "image/gif": (b"GIF87a", b"GIF89a"),
+    "image/webp": b"RIFF",
+}
 _THOUGHTS = {"thinking", "redacted_thinking"}
 _ANTHROPIC_FIELDS = {"cache_control", "reasoning"}
 
@@ -42,6 +52,8 @@ def _violation(check: Callable[[Mapping[str, Any]], None], body: Mapping[str, An
 
 def _check_openai(body: Mapping[str, Any]) -> None:
     _check_fields(body)
+    for message in body["messages"]:
+        _check_openai_images(message)
     _check_openai_calls([message for message in body["messages"] if isinstance(message, Mapping)])
 
 
@@ -51,6 +63,7 @@ def _check_anthropic(body: Mapping[str, Any]) -> None:
     messages = [(message["role"], _blocks(message["content"])) for message in body["messages"]]
     for blocks in (_blocks(body.get("system", [])), *(blocks for _, blocks in messages)):
         _check_texts(blocks)
+    _check_images(messages)
     _check_roles(messages)
     _check_anthropic_calls(messages)
     _check_thoughts(messages)
@@ -130,6 +143,51 @@ def _blocks(content: Any) -> list[dict[str, Any]]:
 def _check_texts(blocks: Sequence[Mapping[str, Any]]) -> None:
     if any(block["type"] == "text" and not block["text"].strip() for block in blocks):
         raise _Wrong("text content blocks must contain non-whitespace text")
+
+
+def _check_openai_images(message: Any) -> None:
+    """Check that images come from users, as data URLs that hold what they say or as addresses."""
+    content = message.get("content") if isinstance(message, Mapping) else None
+    for part in content if isinstance(content, list) else ():
+        if part["type"] != "image_url":
+            continue
+        if message["role"] != "user":
+            raise _Wrong("image_url is only allowed for messages with role 'user'")
+        url = part["image_url"]["url"]
+        head, _, data = url.partition(";base64,")
+        if head.startswith("data:"):
+            _check_image(head.removeprefix("data:"), data, MOST_IMAGE_BYTES)
+        elif not url.startswith("https://"):
+            raise _Wrong("image_url must be a URL or a data URL")
+
+
+def _check_images(messages: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
+    images = [(role, block) for role, blocks in messages for block in blocks if block["type"] == "image"]
+    if len(images) > MOST_IMAGES:
+        raise _Wrong(f"too many images: {len(images)} > {MOST_IMAGES}")
+    for role, block in images:
+        if role != "user":
+            raise _Wrong("image blocks belong in user messages")
+        source = block["source"]
+        if source["type"] != "base64":
+            raise _Wrong("image.source.type: must be base64")
+        if len(source["data"]) > ANTHROPIC_IMAGE_CHARACTERS:
+            raise _Wrong(f"image exceeds 5 MB maximum: {len(source['data'])} bytes > {ANTHROPIC_IMAGE_CHARACTERS}")
+        _check_image(source["media_type"], source["data"], MOST_IMAGE_BYTES)
+
+
+def _check_image(media_type: str, data: str, most: int) -> None:
+    starts = IMAGE_STARTS.get(media_type)
+    if starts is None:
+        raise _Wrong(f"image: the media type must be one of {', '.join(IMAGE_STARTS)}")
+    try:
+        content = base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise _Wrong("image: the data is not valid base64") from error
+    if not content.startswith(starts):
+        raise _Wrong(f"image: the data does not appear to be {media_type}")
+    if len(content) > most:
+        raise _Wrong("image: the data is too large")
 
 
 def _check_roles(messages: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
