@@ -1,4 +1,4 @@
-"""The accounts API: keys for programs."""
+"""The accounts API: oneself, and keys for programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from rest_framework.views import APIView
 
 from apps.accounts import queries, services
 from apps.accounts.models import User
-from apps.accounts.serializers import ApiTokenPageSerializer, ApiTokenSerializer, CreatedApiTokenSerializer
+from apps.accounts.serializers import (
+    ApiTokenPageSerializer,
+    ApiTokenSerializer,
+    ChangeMeSerializer,
+    CreatedApiTokenSerializer,
+    MeSerializer,
+)
 from apps.runtime.rest import PageQuerySerializer
 
 
@@ -20,6 +26,22 @@ def signed_in(request: Request) -> User:
     """Return the person who sent a request that passed the permissions."""
     assert isinstance(request.user, User)
     return request.user
+
+
+class MeView(APIView):
+    """Yourself."""
+
+    @extend_schema(operation_id="accounts_me", responses=MeSerializer)
+    def get(self, request: Request) -> Response:
+        """Show what is stored of you."""
+        return Response(MeSerializer(signed_in(request)).data)
+
+    @extend_schema(operation_id="accounts_me_change", request=ChangeMeSerializer, responses=MeSerializer)
+    def patch(self, request: Request) -> Response:
+        """Change your name, your time zone, or what the copilot is told of you when a conversation begins."""
+        data = ChangeMeSerializer(data=request.data)
+        data.is_valid(raise_exception=True)
+        return Response(MeSerializer(services.change_profile(user=signed_in(request), **data.validated_data)).data)
 
 
 class ApiTokenListView(APIView):

@@ -8,9 +8,12 @@ from zoneinfo import available_timezones
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
+
+ABOUT_LIMIT = 4_000  # characters of what people write about themselves
 
 
 def validate_time_zone(name: str) -> None:
@@ -53,6 +56,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=150, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
+    about = models.TextField(
+        blank=True,
+        default="",
+        validators=[MaxLengthValidator(ABOUT_LIMIT)],
+        help_text="What the copilot should know of the person and their business.",
+    )
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.FREE)
     is_staff = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)

@@ -9,6 +9,9 @@ from uuid import UUID
 from apps.accounts.models import ApiToken, LiveSetting, User
 from apps.runtime.errors import NotFound
 
+#: How many times the base limits each tier has: of spend, and of room for files.
+TIER_MULTIPLIERS = {"FREE": 1, "PRO": 5, "BUSINESS": 20, "ENTERPRISE": 60}
+
 
 def list_api_tokens(*, user: User, limit: int, offset: int) -> tuple[list[ApiToken], int]:
     """Return a page of a person's unrevoked keys, newest first, and how many there are."""

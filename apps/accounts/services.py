@@ -81,6 +81,22 @@ def set_tier(*, user_id: UUID, tier: str) -> None:
         raise NotFound
 
 
+def change_profile(*, user: User, **changes: str) -> User:
+    """Change what a person tells of themselves; conversations that have begun keep what they began with.
+
+    Args:
+        user: Who.
+        changes: New values of `name`, `time_zone` and `about`, validated.
+
+    Returns:
+        The person as stored now.
+    """
+    if changes:
+        User.objects.filter(pk=user.pk).update(**changes)
+        user.refresh_from_db()
+    return user
+
+
 def announce_sign_in_ended(user_id: UUID) -> None:
     """Tell whoever holds something open for a person to look at the sign-in again."""
     for listener in on_sign_in_ended:

@@ -8,6 +8,7 @@ from apps.accounts import (
 )
 
 urlpatterns = [
+    path("me", api.MeView.as_view(), name="me"),
     path("tokens", api.ApiTokenListView.as_view(), name="api-tokens"),
     path("tokens/<uuid:token_id>", api.ApiTokenView.as_view(), name="api-token"),
 ]

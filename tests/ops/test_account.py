@@ -9,6 +9,7 @@ import pytest
 
 from apps.accounts.models import ApiToken, User
 from apps.accounts.services import revoke_api_token, user_for_key
+from apps.billing.models import CreditTransaction
 from config.supervision.account import ensure_demo_account
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +42,7 @@ def test_later_starts_change_nothing(tmp_path):
 
 def test_a_new_database_gets_the_kept_password(tmp_path):
     first = ensure_demo_account(tmp_path)
+    CreditTransaction.objects.all().delete()
     User.objects.all().delete()
 
     again = ensure_demo_account(tmp_path)
