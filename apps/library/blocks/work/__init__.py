@@ -1,0 +1,1 @@
+"""What blocks do in child processes; see `apps.runtime.children`. Nothing here may need Django."""

@@ -1,0 +1,214 @@
+"""What node runs cost: microdollars that add up on the run, and whole cents that are taken from the balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db.models import Sum
+from django.utils import timezone
+
+from apps.billing import queries as billing_queries
+from apps.billing.errors import InsufficientBalance, KeyReused
+from apps.billing.services import spend
+from apps.library.blocks.base import Block, BlockStats, Cost, CostType
+from apps.library.errors import CapReached, NotEnoughCredits
+from apps.library.models import Execution, LibraryAgent
+
+logger = structlog.get_logger(__name__)
+
+MICRODOLLARS_A_CENT = 10_000
+#: An exact share of a dollar: what providers take is counted in microdollars.
+MICRODOLLARS_A_DOLLAR = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What one node run costs."""
+
+    node_execution_id: UUID
+    block_id: str
+    microdollars: int
+
+
+def fitting_cost(block: Block[Any], inputs: Mapping[str, Any]) -> Cost | None:
+    """Return the first cost whose conditions these inputs meet; nothing, null and empty are alike."""
+    for cost in block.costs:
+        if all((inputs.get(name) or None) == (wanted or None) for name, wanted in cost.when.items()):
+            return cost
+    return None
+
+
+def known_before(cost: Cost | None) -> int:
+    """Return the microdollars that a use costs whatever it does."""
+    return cost.amount_microdollars if cost is not None and cost.type == CostType.RUN else 0
+
+
+def cost_of(cost: Cost | None, stats: BlockStats, *, seconds: float, size: int) -> int:
+    """Return what a use cost in microdollars.
+
+    Args:
+        cost: How it is charged.
+        stats: What the block counted.
+        seconds: How long it ran.
+        size: Bytes of what went in and came out.
+    """
+    if cost is None:
+        return 0
+    usage = stats.usage
+    taken = (usage.cost_microdollars or 0) + stats.provider_cost_microdollars
+    uses: dict[str, float] = {
+        CostType.RUN: 1,
+        CostType.SECOND: seconds,
+        CostType.BYTE: size,
+        CostType.ITEMS: stats.items,
+        CostType.TOKENS: (
+            usage.prompt_tokens + usage.completion_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        ),
+        CostType.COST_USD: taken / MICRODOLLARS_A_DOLLAR,
+    }
+    return round(cost.amount_microdollars * uses[cost.type])
+
+
+def estimate(uses: Iterable[tuple[Block[Any], Mapping[str, Any]]]) -> tuple[int, list[dict[str, Any]]]:
+    """Return what one use of each block costs for certain, in microdollars, and what is counted afterwards.
+
+    Args:
+        uses: Blocks with the inputs that are known before.
+    """
+    certain = 0
+    counted: dict[tuple[str, int], int] = {}
+    for block, inputs in uses:
+        cost = fitting_cost(block, inputs)
+        if cost is None:
+            continue
+        certain += known_before(cost)
+        if cost.type != CostType.RUN:
+            key = (str(cost.type), cost.amount_microdollars)
+            counted[key] = counted.get(key, 0) + 1
+    rates = [{"type": kind, "amount_microdollars": amount, "nodes": nodes} for (kind, amount), nodes in counted.items()]
+    return certain, rates
+
+
+def check_start(*, user_id: UUID, uses: Iterable[tuple[Block[Any], Mapping[str, Any]]]) -> None:
+    """Refuse to start what costs something for somebody who has nothing.
+
+    Raises:
+        NotEnoughCredits: When there are no credits left.
+    """
+    costs = any(fitting_cost(block, inputs) is not None for block, inputs in uses)
+    if costs and billing_queries.balance_cents(user_id) <= 0:
+        raise NotEnoughCredits
+
+
+def check_daily_cap(agent_id: UUID, cap_cents: int | None) -> None:
+    """Refuse to start an agent that has spent what it may today.
+
+    Raises:
+        CapReached: When it has.
+    """
+    if cap_cents is not None and spent_today(agent_id) >= cap_cents:
+        raise CapReached
+
+
+def check_next(
+    *,
+    user_id: UUID,
+    root_id: UUID,
+    agent_id: UUID | None,
+    cost: int,
+    accrued: int,
+) -> None:
+    """Refuse a use that can't be paid, or that a cap forbids.
+
+    Args:
+        user_id: Who pays.
+        root_id: The topmost run, whose cap counts for all below it.
+        agent_id: The library agent, whose daily cap counts.
+        cost: What the use costs for certain, in microdollars.
+        accrued: What the run used below a cent, not yet charged.
+
+    Raises:
+        NotEnoughCredits: When the balance doesn't cover it.
+        CapReached: When a cap would be passed, or is reached.
+    """
+    needed = (accrued + cost) // MICRODOLLARS_A_CENT
+    if billing_queries.balance_cents(user_id) < max(needed, 1):
+        raise NotEnoughCredits
+    root = Execution.objects.filter(pk=root_id).values("cap_cents").first()
+    if root is not None and root["cap_cents"] is not None:
+        spent = Execution.objects.filter(root_id=root_id).aggregate(cents=Sum("cost_cents"))["cents"] or 0
+        if spent + needed > root["cap_cents"] or spent >= root["cap_cents"]:
+            raise CapReached("This run has spent what it may.")
+    if agent_id is None:
+        return
+    daily_cap = LibraryAgent.objects.filter(pk=agent_id).values_list("daily_cap_cents", flat=True).first()
+    if daily_cap is not None:
+        today = spent_today(agent_id)
+        if today + needed > daily_cap or today >= daily_cap:
+            raise CapReached
+
+
+def spent_today(agent_id: UUID) -> int:
+    """Return the cents that an agent's runs of this UTC day were charged."""
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    return spent(Execution.objects.filter(agent=agent_id), since=midnight)
+
+
+def spent(runs: Any, *, since: datetime, until: datetime | None = None) -> int:
+    """Return the cents that runs which began in a span of time were charged."""
+    begun = runs.filter(started_at__gte=since)
+    if until is not None:
+        begun = begun.filter(started_at__lt=until)
+    return begun.aggregate(cents=Sum("cost_cents"))["cents"] or 0
+
+
+def charge(
+    *, execution_id: UUID, user_id: UUID, bills: Iterable[Bill], accrued: int
+) -> tuple[dict[UUID, int], int, bool]:
+    """Charge node runs, in the transaction that stores their end.
+
+    Args:
+        execution_id: The run.
+        user_id: Who pays.
+        bills: What they cost, in order.
+        accrued: What the run used below a cent before them.
+
+    Returns:
+        The cents that were taken for each, what is now below a cent, and whether credits ran out.
+    """
+    taken: dict[UUID, int] = {}
+    is_short = False
+    for bill in bills:
+        accrued += bill.microdollars
+        cents = accrued // MICRODOLLARS_A_CENT
+        if not cents:
+            continue
+        accrued -= cents * MICRODOLLARS_A_CENT
+        facts = {"execution_id": str(execution_id), "block_id": bill.block_id}
+        try:
+            spend(user_id=user_id, amount_cents=cents, key=f"node-execution:{bill.node_execution_id}", metadata=facts)
+        except InsufficientBalance:
+            is_short = True
+            note_leak("INSUFFICIENT_BALANCE", user_id, bill, execution_id, cents)
+        except KeyReused:
+            note_leak("UNEXPECTED_ERROR", user_id, bill, execution_id, cents)
+        else:
+            taken[bill.node_execution_id] = cents
+    return taken, accrued, is_short
+
+
+def note_leak(kind: str, user_id: UUID, bill: Bill, execution_id: UUID, cents: int) -> None:
+    """Tell operators of work that was done and not paid."""
+    logger.error(
+        f"BILLING_LEAK[{kind}]",  # noqa: G004 -- operators look for this word
+        user_id=str(user_id),
+        block_id=bill.block_id,
+        execution_id=str(execution_id),
+        node_execution_id=str(bill.node_execution_id),
+        cost_cents=cents,
+    )

@@ -1,0 +1,225 @@
+"""Runs of agents by the real worker loop: values, order, failures, limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from apps.library.errors import GraphInvalid, InputsInvalid
+from apps.library.executor.outputs import grouped, values_by_name
+from apps.library.executor.start import start_execution
+from apps.library.models import Execution, NodeExecution, NodeOutput
+from tests.library.executor import blocks as b
+from tests.library.executor.conftest import make_agent, wait_for
+
+
+def run_agent(
+    agent: Any, inputs: dict[str, Any] | None = None, *, status: str = "COMPLETED", **fields: Any
+) -> Execution:
+    started = start_execution(user_id=agent.user_id, graph=agent.graph, agent=agent, inputs=inputs or {}, **fields)
+    run = wait_for(started.pk)
+    assert run.status == status, (run.error_code, run.error)
+    return run
+
+
+def outputs(run: Execution) -> dict[str, list[Any]]:
+    return grouped(values_by_name(run))
+
+
+def nodes_of(run: Execution, agent: Any, name: str) -> list[NodeExecution]:
+    return list(NodeExecution.objects.filter(execution=run, node=agent.node_ids[name]).order_by("number"))
+
+
+def test_a_run_adds_its_inputs(owner, runs):
+    agent = make_agent(
+        owner,
+        {
+            "a": (b.TAKE, {"name": "a"}),
+            "b": (b.TAKE, {"name": "b", "value": 5}),
+            "add": (b.ADD, {}),
+            "sum": (b.GIVE, {"name": "sum"}),
+        },
+        [("a.out", "add.a"), ("b.out", "add.b"), ("add.out", "sum.value")],
+    )
+
+    run = run_agent(agent, {"a": 2})
+
+    assert outputs(run) == {"sum": [7.0]}
+    assert run.node_count == 4
+    assert run.attempt == 1
+    assert set(NodeExecution.objects.filter(execution=run).values_list("status", flat=True)) == {"COMPLETED"}
+
+
+def test_values_of_concurrent_runs_of_a_node_go_out_in_order(owner, runs):
+    agent = make_agent(
+        owner,
+        {
+            "each": (b.EACH, {"items": [{"v": place, "s": 0.2 - place * 0.04} for place in range(5)]}),
+            "wait": (b.WAIT, {}),
+            "out": (b.GIVE, {"name": "out"}),
+        },
+        [("each.item_#_v", "wait.value"), ("each.item_#_s", "wait.seconds"), ("wait.out", "out.value")],
+    )
+
+    run = run_agent(agent)
+
+    assert outputs(run) == {"out": [0, 1, 2, 3, 4]}
+    ended = [value for what, value in b.LOG if what == "end"]
+    assert ended == [4, 3, 2, 1, 0], "they worked at once, the last ended first"
+
+
+def test_at_most_so_many_nodes_work_at_once(owner, runs, settings):
+    settings.NODE_CONCURRENCY = 2
+    agent = make_agent(
+        owner,
+        {"each": (b.EACH, {"items": list(range(6))}), "wait": (b.WAIT, {"seconds": 0.05})},
+        [("each.item", "wait.value")],
+    )
+
+    run_agent(agent)
+
+    working = most = 0
+    for what, _ in b.LOG:
+        working += 1 if what == "start" else -1
+        most = max(most, working)
+    assert most == 2
+
+
+def test_a_failing_node_fails_alone_and_tells_its_error(owner, runs):
+    agent = make_agent(
+        owner,
+        {
+            "fail": (b.FAIL, {"value": "luck"}),
+            "error": (b.GIVE, {"name": "error"}),
+            "value": (b.GIVE, {"name": "value"}),
+            "other": (b.GIVE, {"name": "other", "value": 1}),
+        },
+        [("fail.error", "error.value"), ("fail.out", "value.value")],
+    )
+
+    run = run_agent(agent)
+
+    assert outputs(run) == {"error": ["no luck"], "value": ["luck"], "other": [1]}
+    assert run.node_error_count == 1
+    [failed] = nodes_of(run, agent, "fail")
+    assert (failed.status, failed.error) == ("FAILED", "no luck")
+
+
+def test_a_bug_in_a_block_tells_its_kind_and_not_its_words(owner, runs):
+    agent = make_agent(owner, {"fail": (b.FAIL, {"value": "bug"})})
+
+    run = run_agent(agent)
+
+    [failed] = nodes_of(run, agent, "fail")
+    assert failed.error == "Something went wrong inside the block (KeyError)."
+
+
+def test_inputs_that_do_not_fit_fail_the_node_by_name(owner, runs):
+    agent = make_agent(
+        owner, {"a": (b.TAKE, {"name": "a"}), "add": (b.ADD, {})}, [("a.out", "add.a")], run_cap_cents=None
+    )
+
+    run = run_agent(agent, {"a": "much"})
+
+    [failed] = nodes_of(run, agent, "add")
+    assert failed.status == "FAILED"
+    assert failed.error.startswith("The inputs don't fit. a:")
+    assert "much" not in failed.error
+
+
+def test_a_node_has_its_time_and_no_more(owner, runs):
+    agent = make_agent(owner, {"slow": (b.SLOW, {}), "out": (b.GIVE, {"name": "out"})}, [("slow.out", "out.value")])
+
+    run = run_agent(agent)
+
+    [slow] = nodes_of(run, agent, "slow")
+    assert (slow.status, slow.error) == ("FAILED", "It took longer than 0.2 seconds.")
+    assert outputs(run) == {"out": ["before"]}, "what it had put out stays"
+
+
+def test_an_accumulator_keeps_its_order_and_the_last_one_waits(owner, runs):
+    agent = make_agent(
+        owner,
+        {"each": (b.EACH, {"items": ["x", "y", "z"]}), "all": (b.COLLECT, {}), "out": (b.GIVE, {"name": "out"})},
+        [("each.item", "all.entry"), ("all.out", "all.items"), ("all.out", "out.value")],
+    )
+
+    run = run_agent(agent)
+
+    assert outputs(run)["out"] == [["x"], ["x", "y"], ["x", "y", "z"]]
+    assert [node.status for node in nodes_of(run, agent, "all")] == ["COMPLETED"] * 3 + ["INCOMPLETE"]
+
+
+def test_masks_win_over_what_nodes_and_links_say(owner, runs):
+    agent = make_agent(
+        owner,
+        {"a": (b.TAKE, {"name": "a", "value": 1}), "add": (b.ADD, {"b": 2}), "out": (b.GIVE, {"name": "sum"})},
+        [("a.out", "add.a"), ("add.out", "out.value")],
+    )
+
+    run = run_agent(agent, node_input_masks={str(agent.node_ids["add"]): {"a": 10, "b": 20}})
+
+    assert outputs(run) == {"sum": [30.0]}
+
+
+def test_values_that_no_database_takes_are_made_storable(owner, runs):
+    agent = make_agent(owner, {"odd": (b.AWKWARD, {}), "out": (b.GIVE, {"name": "out"})}, [("odd.out", "out.value")])
+
+    run = run_agent(agent)
+
+    assert outputs(run)["out"] == [{"nul  and ?": ["Infinity", "NaN", 1 << 70]}]
+
+
+def test_notes_never_run_and_nothing_to_run_is_refused(owner, runs):
+    agent = make_agent(
+        owner,
+        {"one": (b.ADD, {}), "two": (b.ADD, {})},
+        [("one.out", "two.a"), ("two.out", "one.a")],
+    )
+
+    with pytest.raises(GraphInvalid):
+        start_execution(user_id=owner.user.pk, graph=agent.graph, inputs={})
+    assert not Execution.objects.exists()
+
+
+def test_unknown_blocks_are_named(owner, runs):
+    agent = make_agent(owner, {"gone": ("no-such-block", {})})
+
+    with pytest.raises(GraphInvalid) as refused:
+        start_execution(user_id=owner.user.pk, graph=agent.graph, inputs={})
+    assert "no-such-block" in refused.value.fields["problems"][0]["message"]
+
+
+def test_missing_inputs_are_named(owner, runs):
+    agent = make_agent(owner, {"a": (b.TAKE, {"name": "topic"}), "out": (b.GIVE, {})}, [("a.out", "out.value")])
+
+    with pytest.raises(GraphInvalid) as lacking:
+        start_execution(user_id=owner.user.pk, graph=agent.graph, inputs={"topic": 1})
+    assert lacking.value.fields["problems"][0]["pin"] == "name"
+    agent = make_agent(owner, {"a": (b.TAKE, {"name": "topic"})})
+    with pytest.raises(InputsInvalid) as missing:
+        start_execution(user_id=owner.user.pk, graph=agent.graph, inputs={})
+    assert missing.value.fields["problems"] == {"topic": "A value is missing."}
+
+
+def test_a_wide_and_a_long_graph_keep_every_row(owner, runs):
+    nodes: dict[str, Any] = {"first": (b.EACH, {"items": list(range(30))}), "add": (b.ADD, {"b": 1})}
+    links = [("first.item", "add.a")]
+    for place in range(60):
+        nodes[f"n{place}"] = (b.KEEP if place % 7 == 0 else b.FAIL if place % 11 == 0 else b.ADD, {"b": 1})
+        pin = "value" if nodes[f"n{place}"][0] != b.ADD else "a"
+        links.append((f"n{place - 1}.out" if place else "add.out", f"n{place}.{pin}"))
+    agent = make_agent(owner, nodes, links)
+
+    run = run_agent(agent)
+
+    rows = NodeExecution.objects.filter(execution=run)
+    numbers = list(rows.order_by("number").values_list("number", flat=True))
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert not rows.filter(status__in=["QUEUED", "RUNNING"]).exists()
+    assert run.node_count == rows.exclude(status="INCOMPLETE").count()
+    assert run.node_error_count == rows.filter(status="FAILED").count() > 0
+    last = [node.outputs.get(pin="out").data for node in nodes_of(run, agent, "n4")]
+    assert last == [place + 1.0 + 4 for place in range(30)]
+    assert NodeOutput.objects.filter(node_execution__execution=run).count() > 30 * 20
