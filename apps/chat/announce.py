@@ -1,6 +1,7 @@
-"""What web processes are told about turns, and workers about stops: hints that speed things up, never the truth.
+"""Hints: what web processes are told about turns, and workers about stops and deleted sessions.
 
-Whoever misses one finds out from the rows within seconds.
+They speed things up and are never the truth. Whoever misses one finds out from the rows: of turns within seconds, of
+deleted sessions at the next sweep of agents.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ def stop_channel() -> str:
     return f"{settings.REDIS_PREFIX}:chat:stop"
 
 
+def gone_channel() -> str:
+    """Return the pub/sub channel on which workers hear of sessions that were deleted."""
+    return f"{settings.REDIS_PREFIX}:chat:gone"
+
+
 def announce(what: str, *, user_id: UUID, session_id: UUID, turn_id: UUID | str = "") -> None:
     """Tell the web processes that a turn began or ended, or that a session, or what waits in it, changed or went."""
     told: dict[str, str] = {
@@ -49,10 +55,19 @@ def announce(what: str, *, user_id: UUID, session_id: UUID, turn_id: UUID | str 
 
 def wake_stop(turn_id: UUID) -> None:
     """Tell the workers that a turn is to be stopped."""
+    _tell_workers(stop_channel(), turn_id)
+
+
+def tell_gone(session_id: UUID) -> None:
+    """Tell the workers that a session was deleted; one that misses it finds out at its next sweep of agents."""
+    _tell_workers(gone_channel(), session_id)
+
+
+def _tell_workers(channel: str, about: UUID) -> None:
     try:
-        sync_client().publish(stop_channel(), str(turn_id))
+        sync_client().publish(channel, str(about))
     except RedisError as error:
-        logger.warning("stop_wake_up_lost", error=type(error).__name__)
+        logger.warning("workers_not_told", channel=channel, error=type(error).__name__)
 
 
 def wake_worker(turn_id: UUID) -> None:

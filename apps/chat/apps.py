@@ -19,8 +19,17 @@ class ChatConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_out
 
         from apps.accounts import services as accounts
-        from apps.chat import process  # noqa: F401 -- joins Celery's worker signals
+        from apps.chat import (
+            autopilot,
+            process,  # noqa: F401 -- joins Celery's worker signals
+        )
+        from apps.chat.live import live
+        from apps.library.blocks.services import offered
+        from apps.runtime.hub import provide_hub
 
+        offered["ask_copilot"] = autopilot.ask_copilot
+        offered["ask_cheap_model"] = autopilot.ask_cheap_model
+        provide_hub(lambda: live().hub)
         accounts.on_sign_in_ended.append(tell_sockets)
         user_logged_out.connect(after_sign_out, dispatch_uid="chat-sockets")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -206,6 +207,9 @@ class Message(models.Model):
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
     client_message_id = models.UUIDField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    #: The files of `file_ids` as models are told of them, where somebody loaded them; no column. See `attachments`.
+    attachments: Sequence[Any] = ()
 
     objects = MessageQuerySet.as_manager()
 

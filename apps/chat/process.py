@@ -10,7 +10,7 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
 from apps.chat.turns.worker import TurnProcess
-from apps.runtime.loop import LoopThread
+from apps.runtime.loop import LoopThread, leave_loop, share_loop
 
 QUEUE = "turns"
 
@@ -23,7 +23,7 @@ def start() -> tuple[LoopThread, TurnProcess]:
     global _running
     with _lock:
         if _running is None:
-            thread = LoopThread("turns")
+            thread = share_loop()
             turns = thread.call(_make())
             _running = (thread, turns)
         return _running
@@ -42,7 +42,7 @@ def stop(grace_seconds: float) -> None:
         if _running is not None:
             thread, turns = _running
             thread.call(turns.stop(grace_seconds))
-            thread.stop()
+            leave_loop()
             _running = None
 
 

@@ -122,6 +122,12 @@ def turn_place(turn_id: UUID) -> Turn | None:
     return Turn.objects.only("id", "session_id", "status", "step", "resume_after").filter(pk=turn_id).first()
 
 
+def gone_sessions(session_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the sessions that are no more."""
+    asked = set(session_ids)
+    return asked - set(Session.objects.filter(pk__in=asked).values_list("pk", flat=True))
+
+
 def latest_sequence(session_id: UUID) -> int:
     """Return the place of the newest row that may be shown; 0 for none."""
     rows = Message.objects.filter(session=session_id).shown().of_finished_steps().order_by("-sequence")
@@ -150,4 +156,5 @@ def folded(message: Message) -> Row:
         tool_call_id=str(message.tool_call_id) if message.tool_call_id else None,
         is_error=message.is_error,
         metadata=message.metadata,
+        duration_ms=message.duration_ms,
     )

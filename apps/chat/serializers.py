@@ -142,7 +142,10 @@ class MessageSerializer(serializers.Serializer):
     tool_call_id = serializers.UUIDField(allow_null=True)
     is_error = serializers.BooleanField()
     metadata = serializers.DictField(allow_null=True)
-    duration_ms = serializers.IntegerField(allow_null=True)
+    duration_ms = serializers.IntegerField(
+        allow_null=True,
+        help_text="How long reasoning took, in milliseconds; null where nobody knows, and for all else.",
+    )
     file_ids = serializers.ListField(child=serializers.UUIDField())
     client_message_id = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField()

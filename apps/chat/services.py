@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from apps.chat.turns.places import lock_session
 from apps.chat.turns.start import Queued, Started, start_turn
 from apps.chat.turns.stop import StopAnswer, cancel_turn, end_log, request_stop
 from apps.runtime.errors import NotFound
+from apps.workspace import queries as workspace
 
 
 def create_session(*, user: Any, dry_run: bool = False, builder_graph_id: str = "") -> Session:
@@ -74,6 +76,7 @@ def delete_session(*, user: Any, session_id: UUID) -> None:
         session.delete()
         session.pk = session_pk
         transaction.on_commit(partial(announce_change, session))
+        transaction.on_commit(partial(announce.tell_gone, session_pk))
 
 
 def announce_change(session: Session) -> None:
@@ -104,6 +107,7 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
         taken = start_turn(
             session=session,
             message=data["message"],
+            file_ids=own_files(user.pk, data.get("file_ids") or ()),
             context=dict(data["context"]) if data.get("context") else None,
             client_message_id=data.get("client_message_id"),
             mode=data.get("mode", settings.CHAT_DEFAULT_MODE),
@@ -113,6 +117,14 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
         if not isinstance(taken, Queued):
             allowance.give_back()
     return taken
+
+
+def own_files(user_id: UUID, file_ids: Sequence[UUID]) -> list[str]:
+    """Return those of the ids that are files of the person, each once and in order; others are dropped silently."""
+    if not file_ids:
+        return []
+    known = workspace.files_by_ids(user_id, file_ids)
+    return [str(file_id) for file_id in dict.fromkeys(file_ids) if file_id in known]
 
 
 def stop(*, user: Any, session_id: UUID) -> StopAnswer:

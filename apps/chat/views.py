@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -30,5 +31,6 @@ def copilot(request: HttpRequest) -> HttpResponse:
         "user": {"email": user.email, "name": user.get_short_name()},
         "suggested_prompts": SUGGESTED_PROMPTS,
         "message_limit": MESSAGE_LIMIT,
+        "file_limit_bytes": settings.WORKSPACE_FILE_LIMIT_BYTES,
     }
     return render(request, "chat/copilot.html", {"page_data": page_data})

@@ -35,13 +35,52 @@ export function goToSignIn() {
  * @param {string} path  below the API's prefix
  * @throws {ApiError} status 0 when the server can't be reached
  */
-export async function api(path, { method = "GET", body, signal, keepalive } = {}) {
+export function api(path, options) {
+  return ask(document.getElementById("app").dataset.api + path, options);
+}
+
+/** Ask the workspace's API; like `api`. */
+export function filesApi(path, options) {
+  return ask(`/api/workspace/${path}`, options);
+}
+
+/**
+ * Upload a file. `fetch` doesn't tell how far it is.
+ *
+ * @param {File} file
+ * @param {{sessionId: ?string, onProgress: (part: number) => void, signal: AbortSignal}} options
+ * @returns {Promise<object>} what the API says of the stored file
+ * @throws {ApiError} status 0 when the server can't be reached
+ */
+export function upload(file, { sessionId, onProgress, signal }) {
+  const query = new URLSearchParams({ rename: "true", ...(sessionId ? { session_id: sessionId } : {}) });
+  const form = new FormData();
+  form.append("file", file);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", `/api/workspace/files?${query}`);
+    request.setRequestHeader("Accept", "application/json");
+    request.setRequestHeader("X-CSRFToken", csrfToken());
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (event) => { if (event.lengthComputable) onProgress(event.loaded / event.total); });
+    request.addEventListener("load", () => {
+      if (request.status === 201) resolve(request.response);
+      else reject(new ApiError(request.status, request.response));
+    });
+    request.addEventListener("error", () => reject(new ApiError(0, null)));
+    request.addEventListener("abort", () => reject(new DOMException("The upload was stopped.", "AbortError")));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
+async function ask(address, { method = "GET", body, signal, keepalive } = {}) {
   const headers = { Accept: "application/json" };
   if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(document.getElementById("app").dataset.api + path, {
+    response = await fetch(address, {
       method, headers, signal, keepalive, credentials: "same-origin",
       body: body === undefined ? undefined : JSON.stringify(body),
     });

@@ -5,7 +5,7 @@
 
 import { ApiError, api } from "./api.js";
 import { applyChunk, mergeOlder, turnsOfRows } from "./fold.js";
-import { Outbox, sendingId, sendingTurn, uuid } from "./outbox.js";
+import { Outbox, idsOf, sendingId, sendingTurn, uuid } from "./outbox.js";
 import { Pending, drained } from "./pending.js";
 
 const PAGE = 50;
@@ -14,7 +14,7 @@ const TRIES = 3;
 
 /**
  * Dispatches `change` (turns to show), `meta` (detail: the session), `started`, `ended` (detail: the turn),
- * `queued`, `drained` (detail: how many), `refused` (detail: {sessionId, text, reason, code, limit, resetsAt}),
+ * `queued`, `drained` (detail: how many), `refused` (detail: {sessionId, text, files, reason, code, limit, resetsAt}),
  * `missing`, `failed` (detail: a sentence). What waits is in `pending`, which tells of its own changes.
  */
 export class Chat extends EventTarget {
@@ -269,10 +269,10 @@ export class Chat extends EventTarget {
   /**
    * Send a message in the open chat; it waits when a turn runs.
    *
-   * @param {{clientId?: string, mode?: string, model?: string}} options
+   * @param {{clientId?: string, files?: object[], mode?: string, model?: string}} options
    */
-  send(text, { clientId = uuid(), mode, model } = {}) {
-    const entry = this.outbox.add({ clientId, sessionId: this.sessionId, text, mode, model });
+  send(text, { clientId = uuid(), files = [], mode, model } = {}) {
+    const entry = this.outbox.add({ clientId, sessionId: this.sessionId, text, files, mode, model });
     this.place(entry);
     this.tell("change");
     if (this.phase === "live") this.post(entry);
@@ -291,7 +291,7 @@ export class Chat extends EventTarget {
     clearTimeout(entry.timer);
     const sent = this.socket.send({
       type: "message", session_id: entry.sessionId, client_message_id: entry.clientId, message: entry.text,
-      mode: entry.mode, model: entry.model,
+      mode: entry.mode, model: entry.model, ...(entry.files?.length ? { file_ids: idsOf(entry.files) } : {}),
     });
     if (!sent) return;
     entry.timer = setTimeout(() => {
@@ -365,7 +365,7 @@ export class Chat extends EventTarget {
     this.pending.remove(entry.clientId);
     this.turns = this.turns.filter((turn) => turn.id !== sendingId(entry.clientId));
     this.tell("refused", {
-      sessionId: entry.sessionId, text: entry.text, reason: detail ?? "The message wasn't sent.", code, limit, resetsAt,
+      sessionId: entry.sessionId, text: entry.text, files: entry.files ?? [], reason: detail ?? "The message wasn't sent.", code, limit, resetsAt,
       clientId: keepsId ? entry.clientId : null,
     });
     this.replayEarly();

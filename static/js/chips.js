@@ -63,7 +63,9 @@ export class Chips extends EventTarget {
     }
     node.element.dataset.state = item.state;
     if (node.text.textContent !== item.text) node.text.textContent = item.text;
-    node.state.textContent = item.state === "sending" ? "Sending…" : "";
+    const files = item.fileIds?.length ?? 0;
+    const withFiles = files ? `${files} ${files === 1 ? "file" : "files"}` : "";
+    node.state.textContent = item.state === "sending" ? "Sending…" : withFiles;
     node.tools.hidden = !movable.includes(item) || this.editing?.key === item.key;
     const place = movable.indexOf(item);
     const canMove = movable.length > 1;

@@ -6,11 +6,13 @@ const LIMIT = 64000;
 const WARN_AT = 60000;
 const SAVE_AFTER_MS = 300;
 
-/** Dispatches `send` (detail: {text, clientId}) and `stop`. */
+/** Dispatches `send` (detail: {text, clientId, files}) and `stop`. */
 export class Composer extends EventTarget {
-  constructor(form) {
+  /** @param {import("./attachments.js").Attachments} attachments */
+  constructor(form, attachments) {
     super();
     this.form = form;
+    this.attachments = attachments;
     this.box = form.querySelector("textarea");
     this.sendButton = form.querySelector("#send");
     this.stopButton = form.querySelector("#stop");
@@ -37,6 +39,8 @@ export class Composer extends EventTarget {
     form.addEventListener("click", (event) => {
       if (event.target === form || event.target.classList.contains("composer-bar")) this.focus();
     });
+    attachments.addEventListener("change", () => this.changed({ typed: false }));
+    attachments.addEventListener("problem", ({ detail }) => this.say(detail));
     window.addEventListener("pagehide", () => this.save());
     new ResizeObserver(([entry]) => {
       if (entry.contentRect.width === this.width) return;
@@ -57,6 +61,7 @@ export class Composer extends EventTarget {
   turnTo(sessionId, { keepText = false } = {}) {
     if (!keepText && this.saved !== null) this.save();
     this.sessionId = sessionId;
+    this.attachments.turnTo(sessionId, { keep: keepText });
     if (keepText) {
       this.saved = "";
       return;
@@ -78,7 +83,7 @@ export class Composer extends EventTarget {
   changed({ typed = true } = {}) {
     this.resize();
     const { length } = this.text.trim();
-    this.sendButton.disabled = length === 0 || length > LIMIT;
+    this.sendButton.disabled = length === 0 || length > LIMIT || this.attachments.isUploading;
     this.sendButton.hidden = this.canStop && length === 0;
     this.count.hidden = length < WARN_AT;
     this.count.textContent = length > LIMIT
@@ -100,10 +105,15 @@ export class Composer extends EventTarget {
   submit() {
     const text = this.text.trim();
     if (!text || text.length > LIMIT) return;
+    if (this.attachments.isUploading) {
+      this.say("Your files are still uploading. Send when they are here.", "note");
+      return;
+    }
+    const files = this.attachments.take();
     const clientId = this.unconfirmed?.text === text ? this.unconfirmed.clientId : undefined;
     this.unconfirmed = null;
     this.set("");
-    this.dispatchEvent(new CustomEvent("send", { detail: { text, clientId } }));
+    this.dispatchEvent(new CustomEvent("send", { detail: { text, clientId, files } }));
   }
 
   set(text) {
@@ -114,7 +124,8 @@ export class Composer extends EventTarget {
   }
 
   /** Put back what wasn't sent, before whatever was typed since. */
-  giveBack(text, clientId, reason) {
+  giveBack(text, clientId, reason, files = []) {
+    if (files.length) this.attachments.giveBack(files);
     this.set(this.text.trim() ? `${text}\n\n${this.text}` : text);
     this.unconfirmed = clientId ? { text, clientId } : null;
     this.say(reason, "error");

@@ -1,6 +1,7 @@
 // The copilot page: wires sidebar, transcript, composer and socket together.
 
 import { ApiError, api, goToSignIn } from "./api.js";
+import { Attachments } from "./attachments.js";
 import { Chat } from "./chat.js";
 import { Chips } from "./chips.js";
 import { Choices } from "./choices.js";
@@ -19,7 +20,12 @@ const scheme = location.protocol === "https:" ? "wss:" : "ws:";
 const socket = new ChatSocket(`${scheme}//${location.host}${byId("app").dataset.socket}`);
 const chat = new Chat(socket);
 const sidebar = new Sidebar(byId("sidebar"));
-const composer = new Composer(byId("composer"));
+const attachments = new Attachments({
+  form: byId("composer"),
+  dropZone: byId("main"),
+  fileLimit: JSON.parse(byId("page-data").textContent).file_limit_bytes,
+});
+const composer = new Composer(byId("composer"), attachments);
 const choices = new Choices(byId("composer"));
 const chips = new Chips(byId("pending"), chat.pending);
 const usage = new Usage();
@@ -139,10 +145,10 @@ chat.addEventListener("ended", ({ detail: turn }) => {
   usage.load();
 });
 chat.addEventListener("refused", ({ detail }) => {
-  const { sessionId, text, clientId } = detail;
+  const { sessionId, text, files, clientId } = detail;
   const reason = reasonOf(detail);
   if (sessionId === chat.sessionId) {
-    composer.giveBack(text, clientId, reason);
+    composer.giveBack(text, clientId, reason, files);
     return;
   }
   addToDraft(sessionId, text);
@@ -176,15 +182,15 @@ chips.addEventListener("interrupted", ({ detail: text }) => {
 const NEW_DRAFT = "fd:draft:new";
 let starting = { ticket: -1, made: null }; // the chat that is being made for a first message
 
-async function send(text, clientId) {
-  const options = { clientId, ...choices.values };
+async function send(text, clientId, files = []) {
+  const options = { clientId, files, ...choices.values };
   transcript.follows = true;
   if (!chat.sessionId) {
     const { ticket } = chat;
     if (starting.ticket !== ticket) starting = { ticket, made: start(text) };
     const { id, problem } = await starting.made;
     starting = { ticket: -1, made: null };
-    if (!id && ticket === chat.ticket) composer.giveBack(text, null, `The chat couldn't be started. ${problem}`);
+    if (!id && ticket === chat.ticket) composer.giveBack(text, null, `The chat couldn't be started. ${problem}`, files);
     if (!id) return;
     if (id !== chat.sessionId) {
       addToDraft(id, text); // somebody looked elsewhere meanwhile
@@ -229,11 +235,11 @@ function retry(turn) {
     composer.say("The copilot is still answering. Wait for it, or stop it.", "note");
     return;
   }
-  send(last.text);
+  send(last.text, undefined, last.fileIds.map((id) => ({ id })));
   composer.focus();
 }
 
-composer.addEventListener("send", ({ detail }) => send(detail.text, detail.clientId));
+composer.addEventListener("send", ({ detail }) => send(detail.text, detail.clientId, detail.files));
 composer.addEventListener("stop", () => chat.stop());
 byId("prompts").addEventListener("click", (event) => {
   const button = event.target.closest("[data-prompt]");

@@ -193,7 +193,6 @@ function openBlock(kind) {
     if (find(turn, chunk.id)) return;
     const item = blockItem(kind, chunk.id, turn.step);
     item.open = true;
-    item.beganAt = performance.now();
     turn.items.push(item);
   };
 }
@@ -207,13 +206,14 @@ function extendBlock(turn, chunk) {
 
 function closeBlock(turn, chunk) {
   const item = find(turn, chunk.id);
-  if (item) close(item);
+  if (!item?.open) return;
+  item.durationMs = chunk.providerMetadata?.flightdeck?.durationMs ?? null;
+  close(item);
 }
 
 function close(item) {
   if (!item.open) return;
   item.open = false;
-  item.durationMs = Math.round(performance.now() - item.beganAt);
   item.version += 1;
 }
 
@@ -336,7 +336,8 @@ export function picture(turns) {
     notice: turn.notice,
     items: turn.items.filter(isVisible).map((item) => {
       if (item.kind === "user") return { kind: item.kind, text: item.text };
-      if (item.kind !== "tool") return { kind: item.kind, key: item.key, text: item.text };
+      if (item.kind === "text") return { kind: item.kind, key: item.key, text: item.text };
+      if (item.kind === "reasoning") return { kind: item.kind, key: item.key, text: item.text, durationMs: item.durationMs };
       const { key, name, input, state, output, reason } = item;
       return { kind: item.kind, key, name, input, state, output, reason };
     }),

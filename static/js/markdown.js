@@ -3,6 +3,7 @@
 import { Marked } from "../vendor/marked/marked.esm.js";
 import DOMPurify from "../vendor/dompurify/purify.es.js";
 import { h, icon } from "./dom.js";
+import { resolved } from "./files.js";
 
 const escapeHtml = (text) => text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 
@@ -18,7 +19,13 @@ const marked = new Marked({
       const level = Math.min(6, depth + 2); // h1 and h2 belong to the page
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
     },
+    link({ href, tokens }) {
+      const own = resolved(href);
+      return own === href ? false : `<a href="${escapeHtml(own)}">${this.parser.parseInline(tokens)}</a>`;
+    },
     image({ href, text }) {
+      const own = resolved(href);
+      if (own !== href) return `<a href="${escapeHtml(own)}" class="own-image">${escapeHtml(text || "Image")}</a>`;
       // Never loaded by itself: a picture's address can carry what was said here to another host.
       return `<a href="${escapeHtml(href)}">${escapeHtml(text || "Image")} (image)</a>`;
     },
@@ -37,7 +44,7 @@ purifier.addHook("afterSanitizeAttributes", (node) => {
     node.setAttribute("target", "_blank");
     node.setAttribute("rel", "noopener noreferrer");
   }
-  if (node.hasAttribute?.("class") && !/^(language-[\w+#.-]+|tick)$/.test(node.className)) {
+  if (node.hasAttribute?.("class") && !/^(language-[\w+#.-]+|tick|own-image)$/.test(node.className)) {
     node.removeAttribute("class");
   }
 });
@@ -51,10 +58,18 @@ const RULES = {
   RETURN_DOM_FRAGMENT: true,
 };
 
+/** Show a picture of the person's own workspace, which tells no other host anything. */
+function showImage(link) {
+  const image = h("img", { src: link.getAttribute("href"), alt: link.textContent, loading: "lazy" });
+  image.addEventListener("error", () => image.replaceWith(image.alt)); // gone, or no picture at all
+  link.replaceChildren(image);
+}
+
 /** Return one token as sanitised nodes. */
 function nodesOf(token) {
   const fragment = purifier.sanitize(marked.parser([token]), RULES);
   for (const code of fragment.querySelectorAll("pre > code")) dressCode(code);
+  for (const link of fragment.querySelectorAll("a.own-image")) showImage(link);
   for (const table of fragment.querySelectorAll("table")) {
     const frame = h("div", { class: "table-frame" });
     table.replaceWith(frame);

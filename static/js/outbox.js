@@ -42,9 +42,16 @@ export class Outbox {
   }
 
   keep() {
-    const kept = this.entries.map(({ clientId, sessionId, text, mode, model }) => ({ clientId, sessionId, text, mode, model }));
+    const kept = this.entries.map(
+      ({ clientId, sessionId, text, files, mode, model }) => ({ clientId, sessionId, text, files, mode, model }),
+    );
     memory.set(OUTBOX, kept.length ? JSON.stringify(kept) : "", "session");
   }
+}
+
+/** Return the ids of files. */
+export function idsOf(files) {
+  return (files ?? []).map((file) => file.id);
 }
 
 export function sendingId(clientId) {
@@ -52,9 +59,9 @@ export function sendingId(clientId) {
 }
 
 /** Return the turn that a message begins, as long as only this tab knows of it. */
-export function sendingTurn({ clientId, text }) {
+export function sendingTurn({ clientId, text, files = [] }) {
   const turn = newTurn(sendingId(clientId));
   turn.status = "sending";
-  turn.items.push(userItem({ key: sendingId(clientId), text, clientId, state: "sending" }));
+  turn.items.push(userItem({ key: sendingId(clientId), text, clientId, state: "sending", fileIds: idsOf(files) }));
   return turn;
 }

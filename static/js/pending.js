@@ -46,15 +46,19 @@ export function drained(known, { count, messages }) {
   if (!messages) {
     const read = left.splice(0, count);
     if (read.length < count) return { messages: null, left };
-    return { messages: read.map((item) => ({ content: item.text, client_message_id: item.clientId })), left };
+    return { messages: read.map((item) => withFiles({ content: item.text, client_message_id: item.clientId }, item)), left };
   }
-  for (const message of messages) {
+  const told = messages.map((message) => {
     const same = left.findIndex((item) => item.clientId && item.clientId === message.client_message_id);
     const alike = left.findIndex((item) => !(item.clientId && message.client_message_id) && item.text === message.content);
     const place = same >= 0 ? same : alike;
-    if (place >= 0) left.splice(place, 1);
-  }
-  return { messages, left };
+    return place >= 0 ? withFiles(message, left.splice(place, 1)[0]) : message;
+  });
+  return { messages: told, left };
+}
+
+function withFiles(message, { fileIds = [] }) {
+  return fileIds.length && !message.file_ids ? { ...message, file_ids: fileIds } : message;
 }
 
 /** Dispatches `change`, `failed` (detail: a sentence) and `read` (the copilot was quicker than an action here). */
@@ -90,9 +94,9 @@ export class Pending extends EventTarget {
     return this.items.find((item) => item.key === key) ?? null;
   }
 
-  add({ clientId, text }) {
+  add({ clientId, text, files = [] }) {
     if (this.find(clientId)) return;
-    this.set([...this.items, { key: clientId, id: null, clientId, text, fileIds: [], state: "sending" }]);
+    this.set([...this.items, { key: clientId, id: null, clientId, text, fileIds: files.map((file) => file.id), state: "sending" }]);
   }
 
   remove(key) {

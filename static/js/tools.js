@@ -92,7 +92,7 @@ export function toolDetails(item) {
 export function thoughtWords(durationMs) {
   const seconds = Math.round((durationMs ?? 0) / 1000);
   if (seconds < 1) return "";
-  return seconds < 60 ? `Thought for ${seconds} s` : `Thought for ${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
 const TODO_STATES = {

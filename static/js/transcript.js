@@ -2,6 +2,7 @@
 
 import { endedSilently, isVisible } from "./fold.js";
 import { copyText, h, icon, setChildren } from "./dom.js";
+import { fileItem } from "./files.js";
 import { MarkdownView } from "./markdown.js";
 import { thoughtWords, toolCard, toolDetails, toolWords } from "./tools.js";
 
@@ -252,11 +253,17 @@ const MAKERS = {
   user() {
     const bubble = h("div", { class: "bubble" });
     const note = h("p", { class: "bubble-note" });
-    const element = h("div", { class: "user" }, h("h2", { class: "sr-only" }, "You"), bubble, note);
+    const files = h("ul", { class: "attachments", "aria-label": "Attached files" });
+    const element = h("div", { class: "user" }, h("h2", { class: "sr-only" }, "You"), files, bubble, note);
+    let shown = "";
     return {
       element,
       update(item) {
         bubble.textContent = item.text;
+        const ids = item.fileIds ?? [];
+        if (shown !== ids.join()) files.replaceChildren(...ids.map(fileItem));
+        shown = ids.join();
+        files.hidden = ids.length === 0;
         element.classList.toggle("is-pending", item.state !== "sent");
         note.textContent = item.state === "sending" ? "Sending…" : "";
         note.hidden = item.state === "sent";

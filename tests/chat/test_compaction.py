@@ -32,7 +32,7 @@ from tests.chat.served import broker  # noqa: F401 -- a fixture
 from tests.chat.test_fork import fork
 from tests.chat.test_order import FakeRouter, SimulatedCrash
 
-TOKENS = 4_000  # the context of the model in these tests
+TOKENS = 6_000  # the context of the model in these tests
 TODO = {"content": "t" * 3_000, "activeForm": "Doing it", "status": "pending"}
 
 
@@ -76,13 +76,14 @@ def add_past(session: str, pairs: int, size: int = 500) -> None:
 # Through the product --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_session_of_five_times_the_context_keeps_answering(live, model, small_model):
-    marker = model.script("long", [{"text": "answer " * 70}], repeat_last=True, context=TOKENS * 4)
+    marker = model.script("long", [{"text": "answer " * 110}], repeat_last=True, context=TOKENS * 4)
     session = new_session(live)
 
     for number in range(56):
-        frames = say(live, session, f"{marker} question {number} ".ljust(1_000, "q"))
-        assert text_of([chunk for _, chunk in frames][:-1]) == "answer " * 70
+        frames = say(live, session, f"{marker} question {number} ".ljust(1_450, "q"))
+        assert text_of([chunk for _, chunk in frames][:-1]) == "answer " * 110
 
     rows = detail(live, session, limit=200)["messages"]
     assert [row["role"] for row in rows] == ["user", "assistant"] * 56
@@ -95,7 +96,8 @@ def test_a_session_of_five_times_the_context_keeps_answering(live, model, small_
     requests = asked(model, "long")
     assert {request["status"] for request in requests} == {200}, "nothing was too long"
     last = requests[-1]["body"]["messages"]
-    assert last[1]["content"].startswith(f"{marker} question 0 ")
+    prefix = Message.objects.get(session=session, sequence=1).model_prefix
+    assert last[1]["content"].startswith(f"{prefix}\n\n{marker} question 0 ")
     assert HEADING + stored.order_by("-sequence")[0].content in last[1]["content"]
     assert last[-1]["content"].startswith(f"{marker} question 55 ")
     bodies = [request["body"]["messages"] for request in requests]
@@ -104,7 +106,7 @@ def test_a_session_of_five_times_the_context_keeps_answering(live, model, small_
         if later[: len(earlier)] != earlier:  # only a new summary changes what was said before
             changes += 1
             assert later[1] != earlier[1]
-    assert changes == stored.count() == len(summaries_asked(model))
+    assert changes == stored.count() <= len(summaries_asked(model))  # some are made in two parts
 
 
 def test_later_summaries_are_made_from_earlier_ones(live, model, small_model):

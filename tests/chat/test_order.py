@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from apps.chat import announce, queries
@@ -361,11 +361,14 @@ def session(transactional_db, owner) -> Session:
     return Session.objects.create(user=owner.user)
 
 
+@pytest.mark.long
 @given(
     steps=MODEL,
     deaths=st.lists(POINT, max_size=3),
     stop=st.one_of(st.none(), st.none(), POINT),
 )
+@example(steps=[[engine.TextDelta("\x00")]], deaths=[], stop=None)  # nothing that can be stored
+@example(steps=[[engine.ReasoningDelta("\x00"), engine.TextDelta("Hi\x00")]], deaths=[6], stop=None)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_views_agree_whatever_happens(crashable, session, steps, deaths, stop):
     TOOL_RUNS.clear()

@@ -7,6 +7,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.utils import timezone
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -221,6 +222,7 @@ class Conversation(RuleBasedStateMachine):
         assert (active.pk if active else None) == self.turn
 
 
+@pytest.mark.long
 def test_every_accepted_text_is_in_one_row_in_the_order_typed(transactional_db, owner, monkeypatch):
     monkeypatch.setattr(pending, "MOST_QUEUED_A_MINUTE", 10**9)
     monkeypatch.setattr(announce, "wake_worker", lambda turn_id: None)  # the machine's own runners need no waking

@@ -414,7 +414,7 @@ def test_a_message_takes_all_its_fields_at_their_bounds(owner):
     row = owner.client.get(path(session)).json()["messages"][0]
     assert row["client_message_id"] == fields["client_message_id"]
     assert row["content"] == "x"
-    assert row["file_ids"] == []  # nobody has files yet, and unknown ones are dropped
+    assert row["file_ids"] == []  # unknown ones are dropped
 
 
 @pytest.mark.django_db(transaction=True)

@@ -42,7 +42,7 @@ const CHUNKS = [
   { type: "reasoning-start", id: "a" },
   { type: "reasoning-delta", id: "a", delta: "Let me " },
   { type: "reasoning-delta", id: "a", delta: "look." },
-  { type: "reasoning-end", id: "a" },
+  { type: "reasoning-end", id: "a", providerMetadata: { flightdeck: { durationMs: 4200 } } },
   { type: "text-start", id: "b" },
   { type: "text-delta", id: "b", delta: "Reading." },
   { type: "text-end", id: "b" },
@@ -61,7 +61,7 @@ const CHUNKS = [
   { type: "finish" },
 ];
 const STEP_ONE = [
-  row({ id: "a", step: 1, role: "reasoning", content: "Let me look." }),
+  row({ id: "a", step: 1, role: "reasoning", content: "Let me look.", duration_ms: 4200 }),
   row({ id: "b", step: 1, role: "assistant", content: "Reading.", tool_calls: [{ id: "c", name: "web_fetch", arguments: '{"url":"https://example.com"}' }] }),
   row({ step: 1, role: "tool", content: JSON.stringify(OUTPUT), tool_call_id: "c" }),
 ];
@@ -228,10 +228,12 @@ test("a copied history keeps follow-ups in the turn that read them", () => {
   assert.equal(turnsOfRows(rows).length, 1);
 });
 
-test("thinking has a length: stored, or as long as it was watched", () => {
-  const [stored] = turnsOfRows([USER, { ...STEP_ONE[0], duration_ms: 4200 }]);
+test("thinking has the length that the server tells, live and stored", () => {
+  const [stored] = turnsOfRows([USER, STEP_ONE[0]]);
   assert.equal(stored.items[1].durationMs, 4200);
   const live = play(numbered(CHUNKS.slice(0, 7)), begun());
-  assert.ok(live.items[1].durationMs >= 0);
+  assert.equal(live.items[1].durationMs, 4200);
   assert.equal(play(numbered(CHUNKS.slice(0, 6)), begun()).items[1].durationMs, null, "not while it goes on");
+  const cutOff = play(numbered([...CHUNKS.slice(0, 6), { type: "reasoning-end", id: "a" }]), begun());
+  assert.equal(cutOff.items[1].durationMs, null, "nobody knows when its runner died");
 });

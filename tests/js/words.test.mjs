@@ -33,5 +33,5 @@ test("a hint comes from 80 percent on, for the fuller window", () => {
 });
 
 test("thinking is worth a word from a second on", () => {
-  assert.deepEqual([null, 400, 4200, 61000].map(thoughtWords), ["", "", "Thought for 4 s", "Thought for 1 min 1 s"]);
+  assert.deepEqual([null, 400, 4200, 61000].map(thoughtWords), ["", "", "4 s", "1 min 1 s"]);
 });

@@ -112,6 +112,11 @@ class Conversations:
         if found is not None:
             found.close()
 
+    def owners(self) -> list[Hashable]:
+        """Return the sessions that own something."""
+        with self._lock:
+            return [conversation.session_id for conversation in self._owners]
+
     def close_all(self) -> None:
         """End the resources of all sessions: the process is stopping."""
         with self._lock:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from apps.chat.agents.agent import BUILDING, Agent
 from apps.chat.agents.cache import IDLE_TTL_SECONDS, MAX_SIZE, AgentCache, CacheGauges
@@ -22,6 +23,8 @@ SWEEP_SECONDS: Final = 300.0
 
 #: Builds an agent for a conversation, given its resources and what lets go of clients. It does no network call.
 Build = Callable[[Conversation, Closer], Awaitable[Agent]]
+#: Returns those of some sessions that are no more.
+FindGone = Callable[[Collection[Any]], Awaitable[Collection[Any]]]
 
 
 @dataclass(slots=True)
@@ -48,6 +51,7 @@ class AgentPool:
         max_size: int = MAX_SIZE,
         idle_ttl_seconds: float = IDLE_TTL_SECONDS,
         sweep_seconds: float = SWEEP_SECONDS,
+        find_gone: FindGone | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Make it; call on the loop.
@@ -56,6 +60,7 @@ class AgentPool:
             max_size: How many agents are kept.
             idle_ttl_seconds: How long an idle one is kept.
             sweep_seconds: The pause between sweeps.
+            find_gone: Asked at each sweep which sessions were deleted, for those of which nobody told this process.
             now: The clock, in Unix seconds.
         """
         self.cache = AgentCache(max_size, idle_ttl_seconds, now=now)
@@ -63,6 +68,7 @@ class AgentPool:
         self._closer = Closer()
         self._now = now
         self._sweep_seconds = sweep_seconds
+        self._find_gone = find_gone
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -102,6 +108,17 @@ class AgentPool:
         self.cache.evict(session_id)
         self.conversations.close(session_id)
 
+    def end_session_soon(self, session_id: Hashable) -> None:
+        """Like `end_session`, beside the loop: ending processes takes time. Call on the loop."""
+        self._closer.schedule(partial(asyncio.to_thread, self.end_session, session_id))
+
+    async def end_gone(self) -> None:
+        """End the sessions that were deleted while nobody told this process."""
+        known = {*self.cache.keys(), *self.conversations.owners()}
+        if self._find_gone is not None and known:
+            for session_id in await self._find_gone(known):
+                self.end_session_soon(session_id)
+
     def gauges(self) -> CacheGauges:
         """Return a snapshot for operators."""
         return self.cache.gauges()
@@ -128,6 +145,7 @@ class AgentPool:
         while True:
             await asyncio.sleep(self._sweep_seconds)
             try:
+                await self.end_gone()
                 self.sweep()
                 logger.info("agent cache", extra=asdict(self.gauges()))
             except Exception as error:  # noqa: BLE001 - the next sweep may go well

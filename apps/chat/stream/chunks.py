@@ -61,10 +61,23 @@ class ReasoningDelta(Base, frozen=True, tag="reasoning-delta"):
     delta: str
 
 
+class ReasoningFacts(msgspec.Struct, frozen=True, rename="camel"):
+    """How long it took from the block's start to its end."""
+
+    duration_ms: int
+
+
+class ReasoningMetadata(msgspec.Struct, frozen=True):
+    """What the AI SDK hands on without looking at it, under our name."""
+
+    flightdeck: ReasoningFacts
+
+
 class ReasoningEnd(Base, frozen=True, tag="reasoning-end"):
-    """The block of reasoning is complete."""
+    """The block of reasoning is complete; where its runner died, nobody knows how long it took."""
 
     id: str
+    provider_metadata: ReasoningMetadata | None = None
 
 
 class ToolInputStart(Base, frozen=True, tag="tool-input-start"):

@@ -39,6 +39,7 @@ class Row:
     tool_call_id: str | None = None
     is_error: bool = False
     metadata: dict[str, Any] | None = None
+    duration_ms: int | None = None
 
 
 def parse_object(text: str) -> dict[str, Any] | str:
@@ -78,6 +79,13 @@ def drained_chunk(rows: Sequence[Row]) -> c.DataPendingDrained:
     return c.DataPendingDrained(data=c.DrainedData(count=len(messages), messages=messages))
 
 
+def reasoning_end(block: str, duration_ms: int | None) -> c.ReasoningEnd:
+    """Return the end of a block of reasoning, which tells how long it took where that is known."""
+    if duration_ms is None:
+        return c.ReasoningEnd(id=block)
+    return c.ReasoningEnd(id=block, provider_metadata=c.ReasoningMetadata(c.ReasoningFacts(duration_ms)))
+
+
 def no_result_row(step: int, tool_call_id: str, reason: str) -> Row:
     """Return the row of a call that has no result, and why."""
     return Row(role="tool", step=step, kind=NO_RESULT, content=reason, tool_call_id=tool_call_id, is_error=True)
@@ -110,7 +118,11 @@ class Folder:
                 self._open("reasoning", block, Row(role="reasoning", step=self.step, id=block))
             case c.TextDelta(delta=delta) | c.ReasoningDelta(delta=delta):
                 self._parts.append(delta)
-            case c.TextEnd() | c.ReasoningEnd():
+            case c.ReasoningEnd(provider_metadata=metadata):
+                if metadata is not None and self._open_block is not None:
+                    self.rows[-1].duration_ms = metadata.flightdeck.duration_ms
+                self._close()
+            case c.TextEnd():
                 self._close()
             case c.ToolInputStart(tool_call_id=call):
                 self._calls[call] = False
@@ -139,17 +151,20 @@ class Folder:
         self._close()
         return self.rows
 
-    def closing_chunks(self, reason: str, *, going_on: Collection[str] = ()) -> list[c.Chunk]:
+    def closing_chunks(
+        self, reason: str, *, going_on: Collection[str] = (), duration_ms: int | None = None
+    ) -> list[c.Chunk]:
         """Return what must follow, by the order rules, when nothing more of this step will come.
 
         Args:
             reason: Why calls without a result have none.
             going_on: Calls that get their result later, in the step opened anew.
+            duration_ms: How long open reasoning took, if that is known.
         """
         closing: list[c.Chunk] = []
         if self._open_block is not None and self._open_block[0] != "tool":
             kind, block = self._open_block
-            closing.append(c.TextEnd(id=block) if kind == "text" else c.ReasoningEnd(id=block))
+            closing.append(c.TextEnd(id=block) if kind == "text" else reasoning_end(block, duration_ms))
         unanswered = [call for call in self._calls if call not in self._answered and call not in going_on]
         if self.step_is_open:
             closing += [c.ToolOutputError(tool_call_id=call, error_text=reason) for call in unanswered]
@@ -255,7 +270,7 @@ def row_chunks(row: Row) -> Iterator[c.Chunk]:
         case "reasoning" if row.id:
             yield c.ReasoningStart(id=row.id)
             yield c.ReasoningDelta(id=row.id, delta=row.content)
-            yield c.ReasoningEnd(id=row.id)
+            yield reasoning_end(row.id, row.duration_ms)
         case "tool" if row.tool_call_id:
             if row.kind == NO_RESULT:
                 yield c.ToolOutputError(tool_call_id=row.tool_call_id, error_text=row.content)

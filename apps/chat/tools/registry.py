@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from apps.chat.tools.base import Tool, ToolContext, ToolFailure, ToolResult
 from apps.chat.tools.todo import TodoWrite
 from apps.chat.tools.web import WebFetch
+from apps.chat.tools.workspace import workspace_tools
 from apps.engines.base import ToolSpec
 
 CALL_LIMIT_SECONDS: Final = 300.0
@@ -154,7 +155,7 @@ def default_registry(
         ValueError: If two tools share a name.
     """
     registry = ToolRegistry(call_limit_seconds=call_limit_seconds)
-    for tool in (TodoWrite(), WebFetch(allow=fetch_allow)):
+    for tool in (TodoWrite(), WebFetch(allow=fetch_allow), *workspace_tools()):
         registry.register(tool)
     for path in extra_modules:
         tools = getattr(importlib.import_module(path), "TOOLS", None)

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 
-from apps.chat.turns.route import Router
-from apps.chat.usage.costs import ModelCall
-from apps.engines.base import StepRequest, TextDelta, Usage
+from apps.chat.turns.metering import MeteredCall
+from apps.chat.turns.route import Route, Router
+from apps.engines.base import StepRequest, TextDelta
+
+Metered = Callable[[Route, StepRequest], MeteredCall]
 
 
-async def ask_cheap(router: Router, system: str, text: str) -> tuple[str, ModelCall]:
+async def ask_cheap(router: Router, system: str, text: str, metered: Metered) -> str:
     """Have the cheap model answer one text.
 
     Args:
         router: Knows which model that is.
         system: What it is to do.
         text: What to do it with.
+        metered: Makes the call, and sees to it that it is booked however it ends.
 
     Returns:
-        Its answer, stripped, and the call, which the caller books.
+        Its answer, stripped.
 
     Raises:
         EngineError: When the call failed.
     """
     route = router.cheap()
     request = StepRequest(model=route.model, system=(system,), messages=[{"role": "user", "content": text}])
-    said: list[str] = []
-    usage = Usage()
-    async with aclosing(route.engine.step(request)) as events:
-        async for event in events:
-            match event:
-                case TextDelta(text=delta):
-                    said.append(delta)
-                case Usage():
-                    usage += event
-    return "".join(said).strip(), route.call_of(usage)
+    async with aclosing(metered(route, request).events()) as events:
+        said = [event.text async for event in events if isinstance(event, TextDelta)]
+    return "".join(said).strip()

@@ -134,12 +134,13 @@ def row_bytes(row: Message) -> int:
     """Return about how many bytes of a request a row is."""
     if row.role in {Message.Role.REASONING, Message.Role.SYSTEM}:
         return 0
-    return weight([row.model_prefix, row.content, row.context or "", row.tool_calls or ""])
+    files = IMAGE_BYTES * len(row.file_ids or ())
+    return files + weight([row.model_prefix, row.content, row.context or "", row.tool_calls or ""])
 
 
 def request_tokens(request: StepRequest) -> int:
     """Return about how many tokens a request has."""
-    return weight(request) // BYTES_A_TOKEN
+    return weight([request.model, request.system, request.messages, request.tools]) // BYTES_A_TOKEN
 
 
 def weight(value: Any) -> int:

@@ -136,10 +136,9 @@ class ContextKeeper:
             text = f"[Earlier summary]\n{summary}\n\n{part}" if summary else part
             try:
                 async with asyncio.timeout(SUMMARY_SECONDS):
-                    answer, call = await ask_cheap(self.router, summary_prompt(), text)
+                    answer = await ask_cheap(self.router, summary_prompt(), text, self.recorder.metered)
             except TimeoutError:
                 raise ModelSilent from None
-            self.recorder.count(call)
             summary = clean(answer)[:longest].strip()
             if not summary:
                 raise BrokenStream

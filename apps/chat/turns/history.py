@@ -52,8 +52,21 @@ def user_text(content: str, context: dict[str, Any] | None) -> str:
 
 def row_text(row: Message) -> str:
     """Return what a model reads of a user row: what the server says of the person, then what the person says."""
-    parts = (row.model_prefix, user_text(row.content, row.context))
+    parts = (row.model_prefix, user_text(row.content, row.context), files_text(row))
     return "\n\n".join(part for part in parts if part.strip())
+
+
+def files_text(row: Message) -> str:
+    """Return what a model reads of a row's files; empty where it has none."""
+    if not row.attachments:
+        return ""
+    lines = "\n".join(neutralised(file.line) for file in row.attachments)
+    return f"[Attached files]\n{lines}\nRead them with read_workspace_file."
+
+
+def images_of(row: Message) -> list[Any]:
+    """Return the images of a row that the model is to see, as `Attachment`s."""
+    return [file for file in row.attachments if file.data]
 
 
 def rows_for_model(rows: Iterable[Message]) -> list[Message]:
@@ -129,9 +142,9 @@ def add_row(messages: list[dict[str, Any]], row: Message) -> None:
     last = messages[-1] if messages else {}
     if row.role == Message.Role.USER:
         if last.get("role") == "user":
-            last["content"] = f"{last['content']}\n\n{row_text(row)}"
+            last["content"] = user_content(row, before=last["content"])
         else:
-            messages.append({"role": "user", "content": row_text(row)})
+            messages.append({"role": "user", "content": user_content(row)})
     elif row.role == Message.Role.TOOL:
         messages.append({"role": "tool", "tool_call_id": str(row.tool_call_id), "content": result_text(row)})
     elif row.tool_calls or row.content.strip():
@@ -142,6 +155,24 @@ def add_row(messages: list[dict[str, Any]], row: Message) -> None:
         calls = [*last.get("tool_calls", ()), *(provider_call(call) for call in row.tool_calls or ())]
         if calls:
             last["tool_calls"] = calls
+
+
+def user_content(row: Message, before: str | list[dict[str, Any]] = "") -> str | list[dict[str, Any]]:
+    """Return a user message's content: plain text, or parts where somebody sees images.
+
+    Args:
+        row: What is said.
+        before: The content that it goes on with.
+    """
+    text = row_text(row)
+    images = [
+        {"type": "image_url", "image_url": {"url": f"data:{image.mime_type};base64,{image.data}"}}
+        for image in images_of(row)
+    ]
+    if isinstance(before, str):
+        text = f"{before}\n\n{text}" if before else text
+        return [{"type": "text", "text": text}, *images] if images else text
+    return [*before, {"type": "text", "text": text}, *images]
 
 
 def result_text(row: Message) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.chat.models import Message
 from apps.chat.stream.fold import parse_object
-from apps.chat.turns.history import FOLLOW_UP, call_name, result_text, row_text, rows_for_model
+from apps.chat.turns.history import FOLLOW_UP, call_name, images_of, result_text, row_text, rows_for_model
 
 Block = dict[str, Any]
 FOLLOW_UP_TAG = "<user_follow_up>"
@@ -80,6 +80,11 @@ def _add_to_user(blocks: list[Block], row: Message) -> None:
         last["text"] = f"{last['text']}\n\n{text}"
     else:
         blocks.append({"type": "text", "text": text})
+    blocks.extend(_image(image) for image in images_of(row))
+
+
+def _image(image: Any) -> Block:
+    return {"type": "image", "source": {"type": "base64", "media_type": image.mime_type, "data": image.data}}
 
 
 def _plain_blocks(rows: Sequence[Message]) -> list[Block]:

@@ -10,6 +10,8 @@ from django.db.models.functions import Now
 
 from apps.chat.models import Message, Session
 
+FIRST_MESSAGE = 1  # the place of a session's first message
+
 
 def lock_session(session_id: UUID) -> bool:
     """Make everything that starts, queues, drains or ends something in a session follow one another.
@@ -22,6 +24,8 @@ def lock_session(session_id: UUID) -> bool:
 
 def append_messages(session_id: UUID, messages: Sequence[Message]) -> None:
     """Store messages at the session's next places; the session must be locked."""
+    if not messages:
+        return
     first = Session.objects.values_list("next_sequence", flat=True).get(pk=session_id)
     for place, message in enumerate(messages):
         message.sequence = first + place

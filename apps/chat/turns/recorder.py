@@ -8,15 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from apps.chat.models import SUMMARY
 from apps.chat.stream import chunks as c
-from apps.chat.stream.fold import Folder, Row, drained_chunk, error_row, fold, parse_object, row_chunks, stopped_row
+from apps.chat.stream.fold import (
+    Folder,
+    Row,
+    drained_chunk,
+    error_row,
+    fold,
+    parse_object,
+    reasoning_end,
+    row_chunks,
+    stopped_row,
+)
 from apps.chat.stream.publisher import Publisher
+from apps.chat.turns.metering import MeteredCall
+from apps.chat.turns.route import Route
 from apps.chat.turns.rows import Write, commit
 from apps.chat.turns.state import TurnState
 from apps.chat.usage.costs import ModelCall
@@ -61,11 +75,13 @@ class Recorder:
         self._step_is_open = False
         self._stored = 0  # chunks of the open step whose rows are stored
         self._block: tuple[str, str] | None = None  # the open block: text or reasoning, and its id
+        self._block_began = 0.0
         self._calls: dict[int, str] = {}  # the open step's calls by the engine's index
         self._open_call: int | None = None
         self._waiting: list[engine.EngineEvent] = []  # what came while another call's input was being written
         self._known_calls: Sequence[str] = ()  # calls that an earlier attempt stored in the open step
         self._provider_blocks: Sequence[dict[str, Any]] = ()  # of the open step
+        self._call: MeteredCall | None = None  # the newest model call
         self._unbooked: list[ModelCall] = []
         self._used = engine.Usage()
         self._told = self._used
@@ -106,8 +122,8 @@ class Recorder:
 
     def take_row(self, row: Row) -> None:
         """Publish text or reasoning anew that another runner had published and not stored."""
-        delta = engine.TextDelta if row.role == "assistant" else engine.ReasoningDelta
-        self.take(delta(row.content))
+        for chunk in row_chunks(replace(row, id=str(uuid.uuid4()), tool_calls=[])):
+            self._publisher.emit(chunk)
 
     def status(self, message: str) -> None:
         """Show what is being done right now."""
@@ -122,13 +138,11 @@ class Recorder:
             self._waiting.append(event)
             return
         match event:
-            case engine.TextDelta(text=text):
-                self.text_since_tools = self.text_since_tools or not text.isspace()
-                block = self._in_block("text")
-                self._publisher.emit(c.TextDelta(id=block, delta=clean(text)))
-            case engine.ReasoningDelta(text=text):
-                block = self._in_block("reasoning")
-                self._publisher.emit(c.ReasoningDelta(id=block, delta=clean(text)))
+            case engine.TextDelta(text=text) if said := clean(text):
+                self.text_since_tools = self.text_since_tools or not said.isspace()
+                self._publisher.emit(c.TextDelta(id=self._in_block("text"), delta=said))
+            case engine.ReasoningDelta(text=text) if thought := clean(text):
+                self._publisher.emit(c.ReasoningDelta(id=self._in_block("reasoning"), delta=thought))
             case engine.ToolInputStart(index=index, name=name):
                 self._close_block()
                 self.has_spoken = True
@@ -154,6 +168,7 @@ class Recorder:
             self._close_block()
             self.has_spoken = True
             self._block = (kind, str(uuid.uuid4()))
+            self._block_began = time.monotonic()
             start = c.TextStart if kind == "text" else c.ReasoningStart
             self._publisher.emit(start(id=self._block[1]))
         return self._block[1]
@@ -162,7 +177,12 @@ class Recorder:
         if self._block is not None:
             kind, block = self._block
             self._block = None
-            self._publisher.emit(c.TextEnd(id=block) if kind == "text" else c.ReasoningEnd(id=block))
+            self._publisher.emit(c.TextEnd(id=block) if kind == "text" else reasoning_end(block, self._block_ms))
+
+    @property
+    def _block_ms(self) -> int:
+        """How long the newest block is open."""
+        return round((time.monotonic() - self._block_began) * 1000)
 
     # Storing --------------------------------------------------------------------------------------------------
 
@@ -244,7 +264,7 @@ class Recorder:
     async def hand_over(self) -> None:
         """Give the turn back to the queue; another runner goes on after the last stored step."""
         await self._settle()
-        await self._write(Write(handed_over=True))
+        await self._write(Write(handed_over=True, model_calls=self._take_calls()))
 
     @property
     def _last_step(self) -> int:
@@ -282,7 +302,7 @@ class Recorder:
         folder = Folder(self.step, calls=self._known_calls)
         for chunk in self._publisher.published:
             folder.add(chunk)
-        *rest, finish = folder.closing_chunks(STOPPED)
+        *rest, finish = folder.closing_chunks(STOPPED, duration_ms=self._block_ms)
         return [*rest, *self._usage_chunks(), finish]
 
     def _unstored_rows(self, closing: Sequence[c.Chunk] = ()) -> list[Row]:
@@ -293,8 +313,12 @@ class Recorder:
         stored = len(fold(published[: self._stored], step=self.step, calls=calls))
         return fold([*published, *closing], step=self.step, calls=calls)[stored:]
 
-    def count(self, call: ModelCall) -> None:
-        """Take down what a model call used; the next write books it."""
+    def metered(self, route: Route, request: engine.StepRequest) -> MeteredCall:
+        """Return a model call whose use the next write books, however it ends; one call runs at a time."""
+        self._call = MeteredCall(route, request, self._count)
+        return self._call
+
+    def _count(self, call: ModelCall) -> None:
         self._unbooked.append(call)
         self._used += call.usage
 
@@ -319,6 +343,8 @@ class Recorder:
     async def _settle(self) -> None:
         """Let a write that was under way when its task was cancelled come to its end, and let nothing else begin."""
         self._is_ending = True
+        if self._call is not None:
+            self._call.end()  # its task may take its time to close it
         async with self._writing:
             return
 

@@ -162,6 +162,7 @@ def message_of(row: Row, session_id: UUID, turn_id: UUID) -> Message:
         tool_call_id=row.tool_call_id,
         is_error=row.is_error,
         metadata=row.metadata,
+        duration_ms=row.duration_ms,
     )
     if row.id:
         message.id = UUID(row.id)

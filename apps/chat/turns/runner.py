@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from apps.chat.models import Message
 from apps.chat.stream.fold import NO_RESULT, Row, object_text, parse_object
 from apps.chat.tools.base import ToolContext
 from apps.chat.tools.registry import ToolRegistry, render_result
+from apps.chat.turns import attachments
 from apps.chat.turns.context import ContextKeeper
 from apps.chat.turns.recorder import INTERRUPTED, Recorder, clean
 from apps.chat.turns.recovery import TakeUp
@@ -27,6 +28,7 @@ from apps.chat.turns.route import Route, Router
 from apps.chat.turns.state import StoredCall, TurnState, conversation
 from apps.engines import base as engine
 from apps.engines.base import EngineError, ModelSilent, StepRequest
+from apps.engines.routes import is_anthropic
 from apps.runtime.db import db_until_done
 from apps.runtime.leases import Replaced
 from apps.runtime.worker import Signals
@@ -75,6 +77,7 @@ class TurnRunner:
     signals: Signals
     take_up: TakeUp
     empty_calls: int = 0
+    files: attachments.Attachments = field(default_factory=dict)
 
     async def run(self) -> bool:
         """Work until the turn has ended; returns False when it went back to the queue instead.
@@ -147,6 +150,7 @@ class TurnRunner:
     async def ask_model(self) -> list[StoredCall]:
         """Make one model call; returns the tool calls it asked for, stored as planned."""
         rows = await db_until_done(conversation, self.turn.session_id)
+        await self.load_files(rows)
         self.recorder.begin_step()
         keeper = ContextKeeper(self.router, self.recorder, self.turn.session_id, self.request)
         await keeper.ask(rows, self.read_patiently)
@@ -158,9 +162,16 @@ class TurnRunner:
         return StepRequest(
             model=self.route.model,
             system=(self.agent.system_prompt,),
-            messages=self.route.build_messages(rows),
+            messages=self.route.build_messages(attachments.attach(rows, self.files)),
             tools=self.agent.tools,
         )
+
+    async def load_files(self, rows: Sequence[Message]) -> None:
+        """Have the files of a conversation ready for its messages."""
+        largest = attachments.LARGEST_FOR_ANTHROPIC if is_anthropic(self.route.model) else attachments.MOST_IMAGE_BYTES
+        vision = self.route.facts.vision
+        owner = self.turn.user_id
+        self.files = await attachments.load(owner, rows, self.files, vision=vision, largest_bytes=largest)
 
     async def read_patiently(self, request: StepRequest) -> None:
         """Read the model's answer; a passing fault is tried again as long as people have seen nothing of the step.
@@ -186,7 +197,7 @@ class TurnRunner:
         Raises:
             EngineError: When the call failed, or the model said nothing for twice as long as a tool may take.
         """
-        async with aclosing(self.route.engine.step(request)) as events:
+        async with aclosing(self.recorder.metered(self.route, request).events()) as events:
             while True:
                 try:
                     async with asyncio.timeout(2 * settings.CHAT_TOOL_TIMEOUT_SECONDS):
@@ -195,10 +206,7 @@ class TurnRunner:
                     return
                 except TimeoutError:
                     raise ModelSilent from None
-                if isinstance(event, engine.Usage):
-                    self.recorder.count(self.route.call_of(event))
-                else:
-                    self.recorder.take(event)
+                self.recorder.take(event)
 
     async def run_call(self, call: StoredCall) -> None:
         """Run one tool call and store its result."""

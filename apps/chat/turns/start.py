@@ -8,12 +8,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
+from django.utils import timezone
 
+from apps.accounts.queries import find_user
 from apps.chat import announce
 from apps.chat.errors import SpendLimitReached
 from apps.chat.models import Message, PendingMessage, Session, Turn
+from apps.chat.prompts.context import first_prefix
 from apps.chat.turns import pending
-from apps.chat.turns.places import append_messages, lock_session
+from apps.chat.turns.places import FIRST_MESSAGE, append_messages, lock_session
 from apps.chat.usage import limits
 from apps.runtime.errors import NotFound
 
@@ -46,6 +49,7 @@ def start_turn(
     mode: str = Turn.Mode.FAST,
     tier: str = Turn.Tier.STANDARD,
     origin: str = Turn.Origin.USER,
+    permissions: dict[str, Any] | None = None,
 ) -> Started | Queued:
     """Store a user's message and the turn that answers it, and wake a worker after commit.
 
@@ -60,6 +64,7 @@ def start_turn(
         mode: Which engine answers.
         tier: Which of its models.
         origin: Who asks.
+        permissions: What the turn may use, where that is less than everything.
 
     Raises:
         PendingFull: When too many messages wait already; nothing is stored then.
@@ -86,7 +91,9 @@ def start_turn(
             )
         )
     limits.check_spend(session.user_id)
-    turn = Turn.objects.create(id=uuid4(), session=session, mode=mode, tier=tier, origin=origin)
+    turn = Turn.objects.create(
+        id=uuid4(), session=session, mode=mode, tier=tier, origin=origin, permissions=permissions
+    )
     row = Message(
         session=session,
         turn=turn,
@@ -95,6 +102,7 @@ def start_turn(
         file_ids=file_ids or [],
         context=context,
         client_message_id=client_message_id,
+        model_prefix=model_prefix(session),
     )
     if waited := pending.waiting_rows(session.pk, turn.pk):
         pending.clear(session)
@@ -102,6 +110,14 @@ def start_turn(
     Session.objects.filter(pk=session.pk, title="").update(title=first_title(message))
     tell_start(session, turn.pk)
     return Started(turn.pk, is_new=True)
+
+
+def model_prefix(session: Session) -> str:
+    """Return what models read before a message that starts a turn now: only a session's first one has a prefix."""
+    if not Session.objects.filter(pk=session.pk, next_sequence=FIRST_MESSAGE).exists():
+        return ""
+    person = find_user(user_id=session.user_id)
+    return first_prefix(name=person.name, about=person.about, time_zone=person.time_zone, now=timezone.now())
 
 
 def auto_continue(session_id: UUID, ended: UUID) -> None:

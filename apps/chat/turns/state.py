@@ -10,8 +10,7 @@ from apps.chat.models import Message, ToolCall, Turn
 from apps.chat.queries import folded
 from apps.chat.stream.fold import Row
 from apps.chat.turns.compaction import with_summary
-
-FIRST_MESSAGE = 1  # the place of a session's first message
+from apps.chat.turns.places import FIRST_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from apps.chat import announce
 from apps.chat.models import Message, Session, Turn
 from apps.chat.turns.cheap import ask_cheap
 from apps.chat.turns.history import PROMPTS
+from apps.chat.turns.metering import MeteredCall
 from apps.chat.turns.recorder import clean
 from apps.chat.turns.route import Router
 from apps.chat.turns.start import first_title
@@ -81,11 +82,16 @@ async def make_title(router: Router, turn: TurnState) -> None:
     message = await db(unnamed_message, turn.session_id)
     if message is None:
         return
-    answer, call = await ask_cheap(router, title_prompt(), message[:MOST_READ])
-    title = tidy(answer)
-    if title:
-        await db(name_session, turn.session_id, first_title(message), title)
-    await db(book_title, turn, call)
+    calls: list[ModelCall] = []
+    try:
+        metered = partial(MeteredCall, count=calls.append)
+        answer = await ask_cheap(router, title_prompt(), message[:MOST_READ], metered)
+        title = tidy(answer)
+        if title:
+            await db(name_session, turn.session_id, first_title(message), title)
+    finally:
+        for call in calls:
+            await db(book_title, turn, call)
 
 
 @transaction.atomic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -19,6 +19,7 @@ from apps.chat.agents.holds import Closer, hold_client
 from apps.chat.agents.pool import AgentPool
 from apps.chat.agents.signature import agent_signature
 from apps.chat.models import Turn
+from apps.chat.queries import gone_sessions
 from apps.chat.stream import chunks as c
 from apps.chat.stream.publisher import Publisher, log_key
 from apps.chat.tools.registry import ToolRegistry, default_registry
@@ -31,6 +32,7 @@ from apps.chat.turns.runner import TurnRunner
 from apps.chat.turns.state import TurnState, load
 from apps.chat.turns.title import TitleMaker
 from apps.runtime import eventlog
+from apps.runtime.db import db
 from apps.runtime.eventlog import BEGINNING, EventLogWriter
 from apps.runtime.leases import Claim, Replaced, forgotten_ids
 from apps.runtime.loop import end_tasks
@@ -44,6 +46,11 @@ FLUSH_SECONDS = 10.0
 LISTEN_PAUSE_SECONDS = 1.0
 GIVEN_UP = "lost_runners"
 GIVEN_UP_SENTENCE = "The copilot was interrupted several times while it worked on this, so it stopped. Try again."
+
+
+async def find_gone(session_ids: Collection[UUID]) -> Collection[UUID]:
+    """Return those of the sessions that were deleted."""
+    return await db(gone_sessions, session_ids)
 
 
 class TurnKind:
@@ -60,7 +67,9 @@ class TurnKind:
             extra_modules=settings.CHAT_TOOL_MODULES, call_limit_seconds=settings.CHAT_TOOL_TIMEOUT_SECONDS
         )
         self.agents = AgentPool(
-            max_size=settings.CHAT_AGENT_CACHE_SIZE, idle_ttl_seconds=settings.CHAT_AGENT_IDLE_SECONDS
+            max_size=settings.CHAT_AGENT_CACHE_SIZE,
+            idle_ttl_seconds=settings.CHAT_AGENT_IDLE_SECONDS,
+            find_gone=find_gone,
         )
         #: Called when a session's first turn begins.
         self.on_first_turn: Callable[[TurnState], None] | None = None
@@ -199,19 +208,24 @@ class TurnProcess:
         await end_tasks(self._listener)
         await self._titles.aclose()
         await self.kind.agents.aclose()
-        await self.kind.router.aclose()
         await self.kind.redis.aclose()
 
     async def _listen(self) -> None:
-        """Pass wake-ups for stops on; what is missed is seen at the next renewal."""
+        """Pass on which turns are to be stopped, which is seen at the next renewal too, and which sessions are gone."""
         while True:
             try:
                 async with self.kind.redis.pubsub() as channel:
-                    await channel.subscribe(announce.stop_channel())
+                    await channel.subscribe(announce.stop_channel(), announce.gone_channel())
                     while True:
                         told = await channel.get_message(ignore_subscribe_messages=True, timeout=30)
                         if told is not None:
-                            self.worker.signal_stop(UUID(told["data"].decode()))
+                            self._hear(told["channel"].decode(), UUID(told["data"].decode()))
             except (*RedisError, ValueError) as error:
                 logger.warning("stop_wake_ups_away", error=type(error).__name__)
                 await asyncio.sleep(LISTEN_PAUSE_SECONDS)
+
+    def _hear(self, channel: str, about: UUID) -> None:
+        if channel == announce.stop_channel():
+            self.worker.signal_stop(about)
+        else:
+            self.kind.agents.end_session_soon(about)

@@ -20,7 +20,7 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One call of a model that ended.
+    """One call of a model that ended, or that was broken off.
 
     Attributes:
         provider: Who answered.
@@ -28,6 +28,7 @@ class ModelCall:
         usage: Its tokens, and its cost where the provider told one.
         facts: The model's prices, for when it didn't.
         cache_ttl: `5m` or `1h`, how long what was written to the prompt cache is kept.
+        is_estimated: Its tokens were not all told by the provider.
     """
 
     provider: str
@@ -35,6 +36,7 @@ class ModelCall:
     usage: Usage
     facts: ModelFacts
     cache_ttl: str
+    is_estimated: bool = False
 
 
 @transaction.atomic
@@ -71,7 +73,7 @@ def book(
         cache_read_tokens=usage.cache_read_tokens,
         cache_write_tokens=usage.cache_write_tokens,
         microdollars=cost or 0,
-        is_estimated=told is None and cost is not None,
+        is_estimated=call.is_estimated or (told is None and cost is not None),
         is_unpriced=cost is None,
         created_at=now,
     )

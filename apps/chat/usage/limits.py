@@ -16,8 +16,7 @@ from apps.chat.usage import windows
 from apps.chat.usage.models import UsageOverride
 from apps.chat.usage.windows import DAILY, WEEKLY
 
-#: How many times the base limits each tier has.
-MULTIPLIERS = {"FREE": 1, "PRO": 5, "BUSINESS": 20, "ENTERPRISE": 60}
+MULTIPLIERS = accounts.TIER_MULTIPLIERS
 BASE_SETTING = {DAILY: "CHAT_DAILY_LIMIT_MICRODOLLARS", WEEKLY: "CHAT_WEEKLY_LIMIT_MICRODOLLARS"}
 RESET_COST, MAX_RESETS = "CHAT_USAGE_RESET_COST_CENTS", "CHAT_MAX_DAILY_RESETS"
 

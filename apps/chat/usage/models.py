@@ -51,7 +51,8 @@ class CostEntry(models.Model):
     cache_read_tokens = models.PositiveBigIntegerField(default=0)
     cache_write_tokens = models.PositiveBigIntegerField(default=0)
     microdollars = models.PositiveBigIntegerField(default=0)
-    is_estimated = models.BooleanField(default=False)  # by the price table, as the provider told no cost
+    # By the price table, as the provider told no cost, or even the tokens, as the call was broken off.
+    is_estimated = models.BooleanField(default=False)
     is_unpriced = models.BooleanField(default=False)  # nobody knows what it cost; it was not charged
     created_at = models.DateTimeField(default=timezone.now)
 
