@@ -14,19 +14,23 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
+from apps.library.webhooks.errors import BadSignature
 from apps.runtime import errors
 from apps.runtime.rest import BodyTooLarge
+from apps.workspace.errors import TooLarge
 
 logger = structlog.get_logger(__name__)
 
 #: HTTP status of each kind of domain error; a class's own entry wins over its bases'.
 STATUS_OF: Mapping[type[errors.DomainError], int] = {
+    BadSignature: status.HTTP_401_UNAUTHORIZED,
     errors.NotFound: status.HTTP_404_NOT_FOUND,
     errors.Invalid: status.HTTP_400_BAD_REQUEST,
     errors.PaymentRequired: status.HTTP_402_PAYMENT_REQUIRED,
     errors.Conflict: status.HTTP_409_CONFLICT,
     errors.LimitReached: status.HTTP_429_TOO_MANY_REQUESTS,
     errors.Unavailable: status.HTTP_503_SERVICE_UNAVAILABLE,
+    TooLarge: status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
 }
 RETRY_AFTER_SECONDS = 5
 

@@ -12,11 +12,12 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 -- need
 from channels.sessions import CookieMiddleware, SessionMiddleware  # noqa: E402
 
 from apps.chat.routing import websocket_urlpatterns  # noqa: E402
+from config.bodies import BoundedBodies  # noqa: E402
 from config.lifespan import Lifespan  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": BoundedBodies(django_application),
         "websocket": CookieMiddleware(SessionMiddleware(URLRouter(websocket_urlpatterns))),
         "lifespan": Lifespan(),
     }

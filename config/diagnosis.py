@@ -21,7 +21,8 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from apps.chat.models import Turn
-from apps.chat.turns.route import Provider, provider_of
+from apps.chat.turns.route import provider_of
+from apps.engines.providers import Provider
 from apps.runtime.netguard import AddressRefused, check_host
 from config.env import read
 from config.health import probe_broker

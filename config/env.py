@@ -6,7 +6,9 @@ a file that holds the value, which is how container platforms hand secrets over.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +73,30 @@ def one_of(*values: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object; empty means an empty one."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError as error:
+        raise ValueError("must be a JSON object") from error
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")  # noqa: TRY004 -- every parser here raises ValueError
+    return value
+
+
+def fernet_keys(text: str) -> list[str]:
+    """Read Fernet keys, the newest first."""
+    keys = names(text)
+    for key in keys:
+        try:
+            size = len(base64.urlsafe_b64decode(key))
+        except ValueError:
+            size = 0
+        if size != 32:
+            raise ValueError("must be Fernet keys, comma-separated: 32 bytes each, in URL-safe base64")
+    return keys
 
 
 def model_facts(text: str) -> dict[str, ModelFacts]:
@@ -161,6 +187,33 @@ VARIABLES: dict[str, Variable] = {
     "CHAT_DELTA_WINDOW_SECONDS": Variable(seconds, "0.025", "Deltas of one block within this time travel as one."),
     "DEMO_MODEL_URL": Variable(HTTP, "", "Where the offline demo model answers; set by the supervisor."),
     "TURN_CONCURRENCY": Variable(positive_integer, "200", "Turns that one worker process runs at once."),
+    "LIBRARY_BLOCK_MODULES": Variable(names, "", "Further modules with blocks for agents, comma-separated."),
+    "GRAPH_CONCURRENCY": Variable(positive_integer, "50", "Agent runs that one worker process works on at once."),
+    "NODE_CONCURRENCY": Variable(positive_integer, "16", "Nodes of one agent run that work at once."),
+    "SCHEDULE_TICK_SECONDS": Variable(seconds, "5", "How often due schedules are looked for."),
+    "CREDENTIAL_KEYS": Variable(
+        fernet_keys,
+        "",
+        "Encrypt credentials of other services at rest: Fernet keys, the newest first, so that keys can be replaced; "
+        "empty = one made of SECRET_KEY.",
+    ),
+    "OAUTH_CLIENTS": Variable(
+        json_object, "", 'OAuth 2 clients for credentials, as JSON: {"github": {"client_id": …, "client_secret": …}}.'
+    ),
+    "PUBLIC_URL": Variable(
+        HTTP, "", "Where this installation is found from outside, for webhooks and OAuth; empty = where it is asked."
+    ),
+    "WORKSPACE_STORAGE_URL": Variable(
+        url("s3", "gs"), "", "Where people's files lie: s3://bucket/prefix or gs://bucket/prefix; empty = in VAR_DIR."
+    ),
+    "WORKSPACE_FILE_LIMIT_BYTES": Variable(positive_integer, "104857600", "The largest file that is taken, in bytes."),
+    "WORKSPACE_QUOTA_BYTES": Variable(
+        whole_number, "1073741824", "What the files of a FREE user may take up, in bytes; 0 = unlimited."
+    ),
+    "CLAMD_URL": Variable(
+        url("tcp", "unix"), "", "ClamAV that looks at files before they are kept: tcp://host:3310 or unix:///path."
+    ),
+    "CLAMD_FAIL_OPEN": Variable(boolean, "false", "Take files while ClamAV can't be reached."),
     "LEASE_SECONDS": Variable(seconds, "15", "A runner that isn't heard of for this long is replaced."),
     "LEASE_RENEW_SECONDS": Variable(seconds, "5", "How often a process renews the leases it holds."),
     "LEASE_SWEEP_SECONDS": Variable(seconds, "5", "How often a worker looks for runs that need a runner."),

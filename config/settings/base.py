@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -35,6 +36,8 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "apps.accounts",
     "apps.billing",
+    "apps.workspace",
+    "apps.library",
     "apps.chat",
     "config",
 ]
@@ -101,6 +104,19 @@ def database(url: str) -> dict[str, Any]:
     return parsed
 
 
+def workspace_storage(url: str, folder: Path) -> dict[str, Any]:
+    """Return Django's settings for where workspace files lie: a folder, `s3://bucket/prefix` or `gs://bucket/prefix`."""
+    parsed = urlsplit(url)
+    if not url:
+        # Nobody but the product reads these; they never have an address of their own.
+        options: dict[str, Any] = {"location": folder, "base_url": None, "file_permissions_mode": 0o600}
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": options}
+    place = {"bucket_name": parsed.netloc, "location": parsed.path.strip("/"), "file_overwrite": False}
+    if parsed.scheme == "s3":
+        return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**place, "querystring_expire": 300}}
+    return {"BACKEND": "storages.backends.gcloud.GoogleCloudStorage", "OPTIONS": {**place, "expiration": 300}}
+
+
 DATABASES = {"default": database(read("DATABASE_URL"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -121,7 +137,10 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False  # a task is only a wake-up: the lease in the row decides who runs
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"apps.chat.tasks.run_turn": {"queue": "turns"}}
+CELERY_TASK_ROUTES = {
+    "apps.chat.tasks.run_turn": {"queue": "turns"},
+    "apps.library.tasks.run_execution": {"queue": "graphs"},
+}
 CELERY_TASK_PUBLISH_RETRY = False  # whoever publishes must not hang on a broker that is down
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -132,9 +151,17 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     if CELERY_BROKER_URL.startswith(("redis", "unix"))
     else {}
 )
+SCHEDULE_TICK_SECONDS = read("SCHEDULE_TICK_SECONDS")
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "clear-expired-sign-ins": {"task": "apps.accounts.tasks.clear_expired_sign_ins", "schedule": 24 * 3600.0},
+    "remove-stray-blobs": {"task": "apps.workspace.tasks.remove_strays", "schedule": 3600.0},
+    # A tick that nobody took in time is worth nothing: the next one does the same.
+    "fire-due-schedules": {
+        "task": "apps.library.tasks.fire_due_schedules",
+        "schedule": SCHEDULE_TICK_SECONDS,
+        "options": {"expires": SCHEDULE_TICK_SECONDS},
+    },
 }
 
 # People
@@ -255,6 +282,25 @@ SHUTDOWN_GRACE_SECONDS = read("SHUTDOWN_GRACE_SECONDS")
 STREAM_TTL_SECONDS = read("STREAM_TTL_SECONDS")
 SOCKETS_PER_USER = read("SOCKETS_PER_USER")
 SOCKET_RECHECK_SECONDS = read("SOCKET_RECHECK_SECONDS")
+
+# Agents
+LIBRARY_BLOCK_MODULES = read("LIBRARY_BLOCK_MODULES")
+GRAPH_CONCURRENCY = read("GRAPH_CONCURRENCY")
+NODE_CONCURRENCY = read("NODE_CONCURRENCY")
+CREDENTIAL_KEYS = read("CREDENTIAL_KEYS")
+OAUTH_CLIENTS = read("OAUTH_CLIENTS")
+PUBLIC_URL = read("PUBLIC_URL")
+
+# Workspaces: where files lie, and how much of them
+WORKSPACE_FILE_LIMIT_BYTES = read("WORKSPACE_FILE_LIMIT_BYTES")
+WORKSPACE_QUOTA_BYTES = read("WORKSPACE_QUOTA_BYTES")
+CLAMD_URL = read("CLAMD_URL")
+CLAMD_FAIL_OPEN = read("CLAMD_FAIL_OPEN")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR_DIR / "media"}},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "workspace": workspace_storage(read("WORKSPACE_STORAGE_URL"), VAR_DIR / "workspace"),
+}
 
 # Logs: one JSON object a line, with ids and never with words of people
 LOGGING_CONFIG = None

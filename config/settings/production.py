@@ -8,6 +8,7 @@ from config.settings.base import (
     ANTHROPIC_BASE_URL,
     CHAT_ALLOW_LOCAL_MODEL_HOSTS,
     OPENAI_BASE_URL,
+    STORAGES,
     TRUSTED_PROXIES,
 )
 
@@ -27,7 +28,4 @@ SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "config.storage.StaticFilesStorage"},
-}
+STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "config.storage.StaticFilesStorage"}}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 from config.settings.base import *  # noqa: F403
-from config.settings.base import DATABASES, VAR_DIR
+from config.settings.base import DATABASES, STORAGES, VAR_DIR, workspace_storage
 
 VAR_DIR.mkdir(mode=0o700, exist_ok=True)
 SECRET_KEY = "only-for-tests"  # noqa: S105
@@ -22,3 +24,5 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "NAME": str(VAR_DIR / f"test-{os.getpid()}.sqlite3")  # several runs at once keep out of each other's way
     }
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+_workspace = tempfile.TemporaryDirectory(prefix="flightdeck-test-")  # goes with the process
+STORAGES["workspace"] = workspace_storage("", Path(_workspace.name))

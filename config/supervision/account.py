@@ -11,10 +11,14 @@ from django.db import transaction
 
 from apps.accounts.models import User
 from apps.accounts.services import create_api_token, user_for_key
+from apps.billing import services as billing
+from apps.library.graphs.examples import load_examples
 from config.supervision.state import write_private
 
 EMAIL = "demo@flightdeck.local"
 FILE_NAME = "demo.json"
+#: What the demo account may spend on agents, so that examples which ask a model can be tried.
+DEMO_CREDITS_CENTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,15 @@ def ensure_demo_account(var: Path) -> DemoAccount:
 
 @transaction.atomic
 def _ensure(wanted: DemoAccount) -> DemoAccount:
-    user = User.objects.filter(email=wanted.email).first() or User(email=wanted.email)
+    known = User.objects.filter(email=wanted.email).first()
+    user = known or User(email=wanted.email)
     if not (user.is_superuser and user.is_staff and user.is_active and user.check_password(wanted.password)):
         user.is_superuser = user.is_staff = user.is_active = True
         user.set_password(wanted.password)
         user.save()
+    if known is None:  # later, what was deleted stays deleted, and what was spent stays spent
+        load_examples(user.pk)
+        billing.grant(user_id=user.pk, amount_cents=DEMO_CREDITS_CENTS, key=f"demo-account:{user.pk}")
     if wanted.token and user_for_key(wanted.token) == user:
         return wanted
     _, key = create_api_token(user=user, name="Demo")

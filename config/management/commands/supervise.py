@@ -16,7 +16,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
-from apps.chat.turns.route import Provider, fast_provider
+from apps.chat.turns.route import fast_provider
+from apps.engines.providers import Provider
 from config.env import read
 from config.supervision.account import DemoAccount, ensure_demo_account
 from config.supervision.console import Console
