@@ -13,7 +13,7 @@ import time
 from bench.report import Figure, Result, save, table
 from bench.stack import BenchError
 
-ROWS = ("ttft", "stream", "turns", "idle", "replay", "cost", "recovery", "cold")
+ROWS = ("ttft", "stream", "turns", "idle", "replay", "cost", "graph", "recovery", "cold")
 SLOW_ROWS = ("turns", "recovery", "cold")  # left out of `quick`
 
 

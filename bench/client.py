@@ -152,6 +152,74 @@ async def product(job: dict[str, Any], who: dict[str, str]) -> Callable[[], Awai
     return ask
 
 
+async def log(job: dict[str, Any], who: dict[str, str]) -> Callable[[], Awaitable[Answer]]:
+    """Return how a turn is made through the product and read where its worker leaves it: in its event log."""
+    reader = await Reader.open(job["port"], who)
+    logs = log_reader(job["redis"])
+
+    async def ask() -> Answer:
+        body = {"type": "message", "session_id": who["session"], "message": job["prompt"]}
+        text = encode({**body, "client_message_id": str(uuid.uuid4())})
+        told = reader.answer = Answer(0)
+        reader.socket.send(text)
+        while not told.turn_id:
+            if told.error:
+                raise RuntimeError(told.error)
+            await asyncio.sleep(0.01)
+        reader.socket.close()  # so that the web process has nothing more to do with this turn
+        answer = Answer(job["chunks"])
+        logs.follow(job["key"].format(turn_id=told.turn_id), answer)
+        await answer.over
+        return answer
+
+    return ask
+
+
+class LogReader:
+    """Reads the event logs of running turns, all of them in one call after another."""
+
+    def __init__(self, url: str) -> None:
+        import redis.asyncio
+
+        self._redis = redis.asyncio.Redis.from_url(url)
+        self._answers: dict[bytes, Answer] = {}
+        self._places: dict[bytes, bytes] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    def follow(self, key: str, answer: Answer) -> None:
+        """Read a log from its beginning until its turn has ended."""
+        self._answers[key.encode()] = answer
+        self._places[key.encode()] = b"0-0"
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        while self._places:
+            for key, entries in await self._redis.xread(dict(self._places), block=20):
+                self._places[key] = entries[-1][0]
+                for place, fields in entries:
+                    chunk = msgspec.json.decode(fields.get(b"d", b"{}") or b"{}", type=LogChunk)
+                    self._answers[key].take(Frame("event", event_id=place.decode(), chunk=chunk))
+                if self._answers[key].over.done():
+                    del self._places[key], self._answers[key]
+
+
+class LogChunk(Chunk, rename="camel"):
+    """A chunk as it lies in the log; entries that are none of them have no type."""
+
+    type: str = ""
+
+
+_logs: dict[str, LogReader] = {}
+
+
+def log_reader(url: str) -> LogReader:
+    """Return the one reader of this process."""
+    if url not in _logs:
+        _logs[url] = LogReader(url)
+    return _logs[url]
+
+
 async def raw(job: dict[str, Any], who: dict[str, str]) -> Callable[[], Awaitable[Answer]]:
     """Return how a turn is made through the raw relay."""
     reader = Reader()
@@ -196,7 +264,7 @@ async def sdk(port: int) -> Any:
     return _sdks[port]
 
 
-TARGETS = {"product": product, "raw": raw, "openai": openai}
+TARGETS = {"product": product, "log": log, "raw": raw, "openai": openai}
 
 
 async def do_turns(job: dict[str, Any]) -> dict[str, Any]:
