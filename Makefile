@@ -6,7 +6,7 @@ BIN := .venv/bin
 SHELL := /bin/sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format e2e chaos chaos-quick requirements base dev
+.PHONY: help run test lint format e2e chaos chaos-quick requirements base test-needs dev
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -14,8 +14,9 @@ help:  ## List the targets.
 run: base  ## Start everything at http://127.0.0.1:PORT (PORT=8000).
 	@exec $(BIN)/python manage.py supervise --port $(PORT)
 
-test: dev  ## Run the test suite (ARGS="-k title" and so on go to pytest).
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+# Tests wait more than they compute, so there are more workers than processors.
+test: test-needs  ## Run the test suite (ARGS="-k title" and so on go to pytest).
+	@$(BIN)/python -m pytest -n "$$($(BIN)/python -c 'import os; print(2 * os.cpu_count())')" --dist worksteal $(ARGS)
 
 lint: dev  ## Check style, types, layers, migrations, deployment settings and templates.
 	@$(BIN)/ruff check .
@@ -45,14 +46,17 @@ e2e: dev  ## Test the running product: `make run`, a browser, JavaScript, the AI
 	@$(BIN)/python -m pytest tests/product tests/browser tests/aisdk $(ARGS)
 
 requirements: dev  ## Compile requirements/*.in anew, keeping what still fits.
-	@cd requirements && for name in base dev production; do \
-	  constraint=$$([ $$name = base ] || echo "--constraints base.txt"); \
+	@cd requirements && for name in base test dev production; do \
+	  case $$name in base) constraint= ;; dev) constraint="--constraints test.txt" ;; *) constraint="--constraints base.txt" ;; esac; \
 	  ../$(BIN)/uv pip compile $$name.in --output-file $$name.txt $$constraint --quiet \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate || exit 1; \
 	done
 
 base:
 	@deploy/install base
+
+test-needs:
+	@deploy/install test
 
 dev:
 	@deploy/install dev
@@ -70,3 +74,4 @@ chaos-quick: dev  ## Kill workers for two minutes, on SQLite and on a PostgreSQL
 
 chaos: dev  ## Kill, freeze and restart everything for half an hour, and write docs/chaos.md.
 	@$(BIN)/python -m tests.chaos full --report docs/chaos.md
+	@$(BIN)/python -m tests.chaos.graphs

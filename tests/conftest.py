@@ -12,8 +12,10 @@ from types import SimpleNamespace
 import hypothesis
 import pytest
 import uvicorn
-from django.db import connections
+from django.db import connection, connections, transaction
+from django.test import TransactionTestCase
 from rest_framework.test import APIClient
+from servestatic.middleware import ServeStaticMiddleware
 
 from apps.accounts.models import User
 from apps.accounts.services import create_api_token
@@ -22,6 +24,12 @@ from config.web import server_config
 from tests.services import free_port
 
 PASSWORD = "correct horse battery staple"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests: one that began last would keep a single processor busy while the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def make_person(email: str) -> SimpleNamespace:
@@ -134,6 +142,48 @@ def broker(transactional_db) -> Iterator[None]:
 def live(web_server, turns, broker, owner) -> SimpleNamespace:
     """The product, ready to be used over HTTP and websockets by `owner`."""
     return SimpleNamespace(url=web_server.url, ws_url=web_server.ws_url, turns=turns, owner=owner, server=web_server)
+
+
+#: What migrations put in, and no test takes out.
+KEPT_TABLES = {"django_content_type", "auth_permission"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def look_for_static_files_once() -> Iterator[None]:
+    """Look for the files of pages once: each test client makes middleware of its own, which would do so anew."""
+    look = ServeStaticMiddleware.add_files_from_finders
+    first: list[ServeStaticMiddleware] = []
+
+    def add_files(middleware: ServeStaticMiddleware) -> None:
+        if first:
+            middleware.files.update(first[0].files)
+            middleware.directories[:] = first[0].directories
+        else:
+            look(middleware)
+            first.append(middleware)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServeStaticMiddleware, "add_files_from_finders", add_files)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_tables_quickly() -> Iterator[None]:
+    """Empty tables after tests with real transactions by DELETE, whose foreign keys are checked at the commit.
+
+    Django's own way truncates, which makes PostgreSQL write new files for each table, and then fills in again what
+    migrations put in: together most of such a test's time.
+    """
+
+    def empty_tables(case: TransactionTestCase) -> None:
+        tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+        with transaction.atomic(), connection.cursor() as cursor:
+            for table in set(tables) - KEPT_TABLES:
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")  # noqa: S608 -- our own tables
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,9 @@ import atexit
 import os
 import shutil
 import socket
+import ssl
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +20,23 @@ import pytest
 
 os.environ["FLIGHTDECK_READ_DOTENV"] = "false"  # a developer's keys have no business in tests
 os.environ.setdefault("LOG_LEVEL", "WARNING")
+
+
+def trust_one() -> None:
+    """Trust one authority instead of all: no test leaves the machine, and reading them takes longer than most requests.
+
+    HTTP clients read them anew for every client that is made, which is every call of `httpx2.get` and the like.
+    """
+    every = ssl.create_default_context().get_ca_certs(binary_form=True)
+    if not every:
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="one-authority-", suffix=".pem", delete=False) as file:
+        file.write(ssl.DER_cert_to_PEM_cert(every[0]))
+    atexit.register(os.unlink, file.name)
+    os.environ["SSL_CERT_FILE"] = file.name
+
+
+trust_one()
 
 
 def redis_binary() -> str:

@@ -84,7 +84,10 @@ def test_reasoning_tools_and_text_arrive_in_order(sdk, live, model):
     seen = result(client(sdk, live, session, MESSAGE=model.script("tools", *script)))
     assert seen["errors"] == []
     assert seen["valid"] is not False
-    assert [part["text"] for part in parts(seen, "reasoning")] == ["Let me think.", "So be it."]
+    thoughts = parts(seen, "reasoning")
+    assert [part["text"] for part in thoughts] == ["Let me think.", "So be it."]
+    took = [part["providerMetadata"]["flightdeck"]["durationMs"] for part in thoughts]
+    assert took == [row["duration_ms"] for row in detail(live, session)["messages"] if row["role"] == "reasoning"]
     assert [part["text"] for part in parts(seen, "text")] == ["There you are."]
     tools = [part for part in seen["message"]["parts"] if part["type"].startswith("tool-")]
     assert [tool["type"] for tool in tools] == ["tool-todo_write", "tool-todo_write", "tool-no_such_tool"]

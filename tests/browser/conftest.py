@@ -32,8 +32,6 @@ PHONE = {"width": 390, "height": 844}
 PATIENCE_MS = 8000
 # The body files of Django's own ASGI handler.
 LIBRARIES_OWN = ("ignore::ResourceWarning",)
-# How long the copilot thought is measured by whoever looks on.
-TIMES = re.compile(r"(· )?Thought for [^\n]+")
 TELL_OF_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => {
   const { violatedDirective, blockedURI, sourceFile, lineNumber } = event;
@@ -193,8 +191,8 @@ class Chat:
         )
 
     async def text(self) -> str:
-        """Return the transcript as a person reads it, without what differs from tab to tab."""
-        return TIMES.sub("", await self.transcript.inner_text())
+        """Return the transcript as a person reads it."""
+        return await self.transcript.inner_text()
 
     async def until_text(self, text: str, timeout: float = PATIENCE_MS) -> None:
         """Wait until the transcript holds a text."""

@@ -46,6 +46,21 @@ async def test_reasoning_is_closed_until_it_is_opened(chat_of, model):
     assert "I weigh" not in await chat.text()
 
 
+async def test_reasoning_tells_how_long_it_took_live_in_another_tab_and_after_a_reload(chat_of, model):
+    marker = model.script("long", [{"reasoning": "x" * 12, "chunk": 1, "delay": 0.1}, {"text": "Yes."}])
+    chat = await chat_of()
+    await chat.ask(marker)
+    await chat.done(1)
+    shown = chat.page.locator(".reasoning .tool-outcome")
+    live = await shown.inner_text()
+    assert live in {"1 s", "2 s"}
+    other = await chat_of(session=chat.session)
+    await other.done(1)
+    await chat.page.reload()
+    await chat.done(1)
+    assert live == await shown.inner_text() == await other.page.locator(".reasoning .tool-outcome").inner_text()
+
+
 async def test_tools_are_one_row_each(chat_of, model, live):
     todos = [
         {"content": "Pack the bags", "activeForm": "Packing the bags", "status": "completed"},

@@ -14,8 +14,9 @@ from tests.chaos.processes import ROOT
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
 
+@pytest.mark.parametrize("command", [["tests.chaos", "quick"], ["tests.chaos.graphs", "--kills", "5"]])
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_five_worker_kills_lose_nothing(database: str) -> None:
+def test_five_worker_kills_lose_nothing(database: str, command: list[str]) -> None:
     if database == "postgresql":
         try:
             postgres_programs()
@@ -24,7 +25,7 @@ def test_five_worker_kills_lose_nothing(database: str) -> None:
                 raise
             pytest.skip(f"chaos on PostgreSQL not run: {missing}")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos", "quick", "--database", database],
+        [sys.executable, "-m", *command, "--database", database],
         cwd=ROOT,
         capture_output=True,
         text=True,
