@@ -4,6 +4,8 @@ PORT ?= 8000
 ARGS ?=
 BIN := .venv/bin
 SHELL := /bin/sh
+# Without its bytecode kept, each of our processes would compile Django and all the rest anew: seconds of every start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format e2e chaos chaos-quick requirements base test-needs dev
