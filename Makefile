@@ -48,8 +48,8 @@ e2e: dev  ## Test the running product: `make run`, a browser, JavaScript, the AI
 	@$(BIN)/python -m pytest tests/product tests/browser tests/aisdk $(ARGS)
 
 requirements: dev  ## Compile requirements/*.in anew, keeping what still fits.
-	@cd requirements && for name in base test dev production; do \
-	  case $$name in base) constraint= ;; dev) constraint="--constraints test.txt" ;; *) constraint="--constraints base.txt" ;; esac; \
+	@cd requirements && for name in installer base test dev production; do \
+	  case $$name in installer|base) constraint= ;; dev) constraint="--constraints test.txt" ;; *) constraint="--constraints base.txt" ;; esac; \
 	  ../$(BIN)/uv pip compile $$name.in --output-file $$name.txt $$constraint --quiet \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate || exit 1; \
 	done
