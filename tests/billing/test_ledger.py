@@ -224,6 +224,6 @@ class LedgerMachine(RuleBasedStateMachine):
 
 @pytest.mark.django_db
 def test_the_ledger_does_what_its_model_does(owner, teammate):
-    examples = max(20, hypothesis_settings().max_examples // 10)
+    examples = max(20, hypothesis_settings().max_examples // 3)
     profile = hypothesis_settings(max_examples=examples, stateful_step_count=20, deadline=None, database=None)
     run_state_machine_as_test(LedgerMachine, settings=profile)

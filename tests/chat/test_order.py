@@ -369,7 +369,11 @@ def session(transactional_db, owner) -> Session:
 )
 @example(steps=[[engine.TextDelta("\x00")]], deaths=[], stop=None)  # nothing that can be stored
 @example(steps=[[engine.ReasoningDelta("\x00"), engine.TextDelta("Hi\x00")]], deaths=[6], stop=None)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@settings(
+    max_examples=max(200, settings.default.max_examples),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+)
 def test_views_agree_whatever_happens(crashable, session, steps, deaths, stop):
     TOOL_RUNS.clear()
     fates = [Fate(death, None) for death in deaths]

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.library.blocks.base import BlockType, Pins
@@ -144,6 +144,7 @@ def graphs(draw: Any) -> tuple[Plan, list[Behaviour]]:
     return graph(nodes, links), draw(st.lists(BEHAVIOUR, min_size=size, max_size=size))
 
 
+@settings(max_examples=max(200, settings.default.max_examples))
 @given(made=graphs(), data=st.data())
 def test_routing_is_what_the_plain_interpreter_says(made, data):
     plan, behaviours = made

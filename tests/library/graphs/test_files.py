@@ -448,7 +448,7 @@ def families(draw):
 
 
 @pytest.mark.django_db
-@settings(suppress_health_check=list(HealthCheck), max_examples=settings.default.max_examples // 4)
+@settings(suppress_health_check=list(HealthCheck), max_examples=settings.default.max_examples)
 @given(file=families())
 def test_an_exported_file_re_imports_to_an_equal_graph(owner, file):
     first = take(owner, bare(file)).agent
