@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import httpx2
 import msgspec
@@ -41,13 +41,14 @@ class Reader:
         self._blocks = self._read()
 
     async def _read(self):
-        text = ""
-        async for piece in self.answer.aiter_text():
-            text += piece
-            while "\n\n" in text:
-                block, text = text.split("\n\n", 1)
-                for frame in sse_frames(block):
-                    yield frame
+        unread = b""
+        async with aclosing(self.answer.aiter_raw()) as pieces:
+            async for piece in pieces:
+                unread += piece
+                while b"\n\n" in unread:
+                    block, unread = unread.split(b"\n\n", 1)
+                    for frame in sse_frames(block.decode()):
+                        yield frame
 
     async def until(self, seen):
         """Read until a frame for whose chunk `seen` is true; None at the end."""
@@ -61,12 +62,16 @@ class Reader:
         await self.until(lambda chunk: False)
         return self.frames
 
+    async def aclose(self):
+        await self._blocks.aclose()
+
 
 @asynccontextmanager
 async def posted(client, session, message):
     async with client.stream("POST", f"/api/chat/sessions/{session}/stream", json={"message": message}) as answer:
         assert answer.status_code == 200
-        yield Reader(answer)
+        async with aclosing(Reader(answer)) as reader:
+            yield reader
 
 
 @asynccontextmanager
@@ -74,7 +79,8 @@ async def followed(client, session, headers=None, **query):
     address = f"/api/chat/sessions/{session}/stream"
     async with client.stream("GET", address, headers=headers, params=query) as answer:
         assert answer.status_code == 200, await answer.aread()
-        yield Reader(answer)
+        async with aclosing(Reader(answer)) as reader:
+            yield reader
 
 
 def rows_of(frames):
