@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apps.chat.agents.signature import agent_signature
@@ -85,6 +85,8 @@ def test_moving_text_from_one_input_to_the_next_changes_it(one: dict[str, Any], 
     assert agent_signature(**{**FACTS, **one}) != agent_signature(**{**FACTS, **other})
 
 
+TEXT_INPUTS = ("model", "provider", "base_url", "api_mode", "instructions", "user")
+KEY = {"toolsets": frozenset[str](), "credential": "k"}
 #: Of so few letters that many examples are the same when they run together.
 FEW = st.text("a", max_size=2)
 TEXTS = st.fixed_dictionaries(
@@ -102,6 +104,9 @@ TEXTS = st.fixed_dictionaries(
 
 
 @settings(max_examples=max(300, settings.default.max_examples))  # equal ones are rare
+@example(
+    dict.fromkeys(TEXT_INPUTS, "") | {"model": "a"} | KEY, dict.fromkeys(TEXT_INPUTS, "") | {"provider": "a"} | KEY
+)
 @given(TEXTS, TEXTS)
 def test_signatures_are_equal_exactly_when_the_inputs_are(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert (agent_signature(**one) == agent_signature(**other)) == (one == other)
