@@ -21,6 +21,7 @@ import structlog
 
 from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError
+from apps.runtime.round_trips import Command, RoundTrips
 
 logger = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class EventLogWriter:
 
     def __init__(
         self,
-        client: redis.asyncio.Redis,
+        round_trips: RoundTrips,
         key: str,
         *,
         ttl_seconds: int,
@@ -133,12 +134,13 @@ class EventLogWriter:
         """Start sending.
 
         Args:
-            client: On the running loop; stays its owner's.
+            round_trips: On the running loop, and shared with other writers; stays its owner's.
             key: The stream.
             ttl_seconds: The log is gone this long after its last write.
             on_replaced: Called once when the log holds entries of a newer runner.
         """
-        self._client = client
+        self._round_trips = round_trips
+        self._client = round_trips.client
         self._key = key
         self._ttl_seconds = ttl_seconds
         self._on_replaced = on_replaced
@@ -237,14 +239,12 @@ class EventLogWriter:
 
     async def _send(self, batch: Sequence[Entry]) -> None:
         """Append a batch in one round trip, then settle each entry by its reply."""
-        pipe = self._client.pipeline(transaction=False)
-        for entry in batch:
-            fields: dict[Any, Any] = {"t": entry.kind, "d": entry.data}
-            pipe.xadd(self._key, fields, id=str(entry.id), nomkstream=not self._may_create)
+        add = ("XADD", self._key) if self._may_create else ("XADD", self._key, "NOMKSTREAM")
+        commands: list[Command] = [(*add, str(entry.id), "t", entry.kind, "d", entry.data) for entry in batch]
         expire = time.monotonic() >= self._expire_at or self._may_create
         if expire:
-            pipe.expire(self._key, self._ttl_seconds)
-        replies = await pipe.execute(raise_on_error=False)
+            commands.append(("EXPIRE", self._key, self._ttl_seconds))
+        replies = await self._round_trips.send(commands)
         for entry, reply in zip(batch, replies, strict=False):
             if reply is None:
                 self._send_step_again()

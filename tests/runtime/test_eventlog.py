@@ -14,6 +14,7 @@ from apps.runtime import eventlog
 from apps.runtime.eventlog import BEGINNING, Entry, EventId, EventLogWriter, read_all_after
 from apps.runtime.hub import Follower, Hub
 from apps.runtime.redis import async_client
+from apps.runtime.round_trips import RoundTrips
 from tests.services import PrivateRedis
 
 
@@ -35,7 +36,10 @@ def entry(number: int, major: int = 1001, text: str = "x") -> Entry:
 
 def writer_of(client: redis.asyncio.Redis, key: str, replaced: list[int] | None = None) -> EventLogWriter:
     return EventLogWriter(
-        client, key, ttl_seconds=60, on_replaced=lambda: replaced.append(1) if replaced is not None else None
+        RoundTrips(client),
+        key,
+        ttl_seconds=60,
+        on_replaced=lambda: replaced.append(1) if replaced is not None else None,
     )
 
 

@@ -197,16 +197,19 @@ class TurnRunner:
         Raises:
             EngineError: When the call failed, or the model said nothing for twice as long as a tool may take.
         """
+        now, silence = asyncio.get_running_loop().time, 2 * settings.CHAT_TOOL_TIMEOUT_SECONDS
         async with aclosing(self.recorder.metered(self.route, request).events()) as events:
-            while True:
-                try:
-                    async with asyncio.timeout(2 * settings.CHAT_TOOL_TIMEOUT_SECONDS):
-                        event = await anext(events)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    raise ModelSilent from None
-                self.recorder.take(event)
+            try:
+                async with asyncio.timeout(silence) as deadline:
+                    prolong_at = now() + silence / 10
+                    async for event in events:
+                        self.recorder.take(event)
+                        # Not at each event: a timer made and dropped costs more than all else that is done here.
+                        if now() >= prolong_at:
+                            deadline.reschedule(now() + silence)
+                            prolong_at = now() + silence / 10
+            except TimeoutError:
+                raise ModelSilent from None
 
     async def run_call(self, call: StoredCall) -> None:
         """Run one tool call and store its result."""

@@ -37,6 +37,7 @@ from apps.runtime.eventlog import BEGINNING, EventLogWriter
 from apps.runtime.leases import Claim, Replaced, forgotten_ids
 from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError, async_client
+from apps.runtime.round_trips import RoundTrips
 from apps.runtime.worker import RunWorker, Signals
 
 logger = structlog.get_logger(__name__)
@@ -62,6 +63,7 @@ class TurnKind:
         self.renew_seconds = settings.LEASE_RENEW_SECONDS
         self.sweep_seconds = settings.LEASE_SWEEP_SECONDS
         self.redis: redis.asyncio.Redis = async_client()
+        self.round_trips = RoundTrips(self.redis)
         self.router = Router()
         self.tools: ToolRegistry = default_registry(
             extra_modules=settings.CHAT_TOOL_MODULES, call_limit_seconds=settings.CHAT_TOOL_TIMEOUT_SECONDS
@@ -94,7 +96,7 @@ class TurnKind:
             raise Replaced
         structlog.contextvars.bind_contextvars(session_id=str(turn.session_id), turn_id=str(turn.id))
         writer = EventLogWriter(
-            self.redis,
+            self.round_trips,
             log_key(turn.id),
             ttl_seconds=settings.STREAM_TTL_SECONDS,
             on_replaced=signals.replaced.set,
@@ -208,6 +210,7 @@ class TurnProcess:
         await end_tasks(self._listener)
         await self._titles.aclose()
         await self.kind.agents.aclose()
+        await self.kind.round_trips.aclose()
         await self.kind.redis.aclose()
 
     async def _listen(self) -> None:

@@ -27,6 +27,7 @@ from apps.runtime.eventlog import EventLogWriter
 from apps.runtime.leases import Claim, Replaced, forgotten_ids
 from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError, async_client
+from apps.runtime.round_trips import RoundTrips
 from apps.runtime.worker import RunWorker, Signals
 
 logger = structlog.get_logger(__name__)
@@ -45,6 +46,7 @@ class GraphKind:
         self.renew_seconds = settings.LEASE_RENEW_SECONDS
         self.sweep_seconds = settings.LEASE_SWEEP_SECONDS
         self.redis: redis.asyncio.Redis = async_client()
+        self.round_trips = RoundTrips(self.redis)
         self.waits = Waits()
         self.runners: dict[UUID, GraphRunner] = {}
 
@@ -68,7 +70,7 @@ class GraphKind:
             raise Replaced
         structlog.contextvars.bind_contextvars(execution_id=str(facts.id))
         writer = EventLogWriter(
-            self.redis,
+            self.round_trips,
             log_key(facts.id),
             ttl_seconds=settings.STREAM_TTL_SECONDS,
             on_replaced=signals.replaced.set,
@@ -132,6 +134,7 @@ class GraphProcess:
         await self.worker.shut_down(grace_seconds)
         await end_tasks(self._listener)
         await self.kind.waits.aclose()
+        await self.kind.round_trips.aclose()
         await self.kind.redis.aclose()
 
     async def _listen(self) -> None:
