@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 
 import uvicorn
+
+from apps.runtime.loop import SWITCH_SECONDS
 
 # Our own limit is 1 MiB and answered with an error frame; what is far beyond ends the connection (1009).
 LARGEST_FRAME_BYTES = 4 * 1024 * 1024
@@ -39,6 +42,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--fd", type=int, help="an open listening socket, instead of host and port")
     options = parser.parse_args()
+    sys.setswitchinterval(SWITCH_SECONDS)
     if options.fd is None:
         uvicorn.Server(server_config(host=options.host, port=options.port)).run()
     else:
