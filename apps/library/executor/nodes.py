@@ -30,6 +30,9 @@ logger = structlog.get_logger(__name__)
 #: After so many values in a row others get their turn.
 VALUES_A_TURN = 50
 LONGEST_ERROR = 4000
+#: Services that wait for others' work: meanwhile the node, and a run of which all nodes wait, keep no place, and the
+#: node's time doesn't run.
+LONG = frozenset({"run_agent", "ask_copilot", "run_tool_node", "tool_nodes_run"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class NodeWork:
         self._context: BlockContext | None = None
         self._cost: Cost | None = None
         self._began = 0.0
+        self._limit: asyncio.Timeout | None = None
         self._size = 0
         self._put_out = 0
 
@@ -193,6 +197,10 @@ class NodeWork:
 
     def _make_context(self) -> BlockContext:
         facts = self._runner.facts
+        services = {
+            name: self._out_of_its_time(service) if name in LONG else service
+            for name, service in self._runner.services(self._run).items()
+        }
         return BlockContext(
             user_id=facts.user_id,
             graph_id=facts.graph_id,
@@ -206,8 +214,24 @@ class NodeWork:
             time_zone=facts.time_zone,
             safe_mode=facts.safe_mode,
             sensitive_safe_mode=facts.sensitive_safe_mode,
-            services={**self._runner.services(self._run), "ask_person": self._ask_person},
+            services={**services, "ask_person": self._ask_person},
         )
+
+    def _out_of_its_time(self, service: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """Return a service while which the node's time limit stands still: what it waits for has limits of its own."""
+
+        async def wait(*args: Any, **kwargs: Any) -> Any:
+            limit, now = self._limit, asyncio.get_running_loop().time
+            if limit is None or (deadline := limit.when()) is None:
+                return await service(*args, **kwargs)
+            left = deadline - now()
+            limit.reschedule(None)
+            try:
+                return await service(*args, **kwargs)
+            finally:
+                limit.reschedule(now() + left)
+
+        return wait
 
     def _approved(self, inputs: Pins) -> Pins:
         """Return a sensitive block's inputs once a person has approved them, as they left them.
@@ -265,7 +289,7 @@ class NodeWork:
         if self._cost is not None and inputs is not None:
             self._size = size_of(inputs.model_dump(mode="json"))
         self._began = time.monotonic()
-        limit = asyncio.timeout(self._block.timeout_seconds)
+        limit = self._limit = asyncio.timeout(self._block.timeout_seconds)
         try:
             async with limit:
                 async for pin, value in outputs:
