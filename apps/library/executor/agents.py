@@ -14,6 +14,7 @@ from apps.library.executor.load import RunFacts
 from apps.library.executor.outputs import values_by_name
 from apps.library.executor.start import MOST_DEPTH, start_execution
 from apps.library.executor.state import NodeRun
+from apps.library.executor.values import storable
 from apps.library.executor.waits import Waits
 from apps.library.graphs.services import lock_agent
 from apps.library.models import Execution, Graph, LibraryAgent
@@ -79,13 +80,13 @@ def start_child(
             child = start_execution(
                 user_id=facts.user_id,
                 graph=graph,
-                inputs=inputs,
+                inputs=storable(inputs),  # texts were read as JSON on their way into the block
                 credential_inputs=dict(facts.credential_inputs),
                 agent=agent,
                 trigger=Execution.Trigger.AGENT,
                 parent=Execution.objects.get(pk=facts.id),
                 parent_node_execution_id=node_execution_id,
-                node_input_masks=node_input_masks,
+                node_input_masks=storable(node_input_masks),
             )
     except IntegrityError:
         if (other := mine.values_list("pk", flat=True).first()) is None:

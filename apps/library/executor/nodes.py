@@ -20,7 +20,7 @@ from apps.library.executor.inputs import fit, gather
 from apps.library.executor.load import RunFacts
 from apps.library.executor.secrets import choose, open_secrets
 from apps.library.executor.state import NodeRun
-from apps.library.executor.values import size_of, storable
+from apps.library.executor.values import size_of, storable, storable_text
 from apps.library.models.executions import Status
 from apps.runtime.errors import PaymentRequired
 from apps.runtime.worker import DatabaseAway
@@ -30,6 +30,7 @@ logger = structlog.get_logger(__name__)
 #: After so many values in a row others get their turn.
 VALUES_A_TURN = 50
 LONGEST_ERROR = 4000
+LONGEST_PIN = 300  # what a row holds; agents name their outputs as they like
 #: Services that wait for others' work: meanwhile the node, and a run of which all nodes wait, keep no place, and the
 #: node's time doesn't run.
 LONG = frozenset({"run_agent", "ask_copilot", "run_tool_node", "tool_nodes_run"})
@@ -165,7 +166,7 @@ class NodeWork:
                 stats["cost_microdollars"] = microdollars
         return End(
             status=status,
-            error=error[:LONGEST_ERROR],
+            error=storable_text(error)[:LONGEST_ERROR],
             stats=stats,
             seconds=seconds,
             microdollars=microdollars,
@@ -248,7 +249,7 @@ class NodeWork:
         }
         decision = self._runner.decision(self._run)
         if decision is None:
-            raise WaitsForPerson(payload, f"“{self._run.node.name}” is about to run.", is_editable=True)
+            self._wait_for_person(payload, f"“{self._run.node.name}” is about to run.", is_editable=True)
         if not decision.approved:
             raise BlockError(f"A person rejected this. {decision.message}".strip())
         if not isinstance(decision.data, dict):
@@ -270,7 +271,7 @@ class NodeWork:
         return decision if decision.data is not None else Decision(decision.approved, payload, decision.message)
 
     def _wait_for_person(self, payload: Any, instructions: str, *, is_editable: bool) -> NoReturn:
-        raise WaitsForPerson(storable(payload), instructions, is_editable=is_editable)
+        raise WaitsForPerson(storable(payload), storable_text(instructions), is_editable=is_editable)
 
     async def _check_cost(self, inputs: BaseModel) -> None:
         """Note what this use costs, and refuse it when that can't be paid.
@@ -304,6 +305,9 @@ class NodeWork:
         value = storable(value)
         if pin == ERROR_PIN:
             raise BlockError(str(value))
+        pin = storable_text(pin)
+        if len(pin) > LONGEST_PIN:
+            raise BlockError(f"The name of an output has more than {LONGEST_PIN} characters.")
         self._put_out += 1
         if self._cost is not None:
             self._size += size_of(value)
