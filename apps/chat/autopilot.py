@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from apps.chat import services
-from apps.chat.models import Message, Session, Turn
+from apps.chat.models import Message, PendingMessage, Session, Turn
 from apps.chat.tools.permissions import Permissions, names_of_block
 from apps.chat.tools.registry import default_registry
 from apps.chat.turns.cheap import ask_cheap
@@ -26,7 +27,7 @@ from apps.library import services as library
 from apps.library.blocks.base import BlockContext
 from apps.library.errors import BlockError
 from apps.runtime.db import db
-from apps.runtime.errors import DomainError
+from apps.runtime.errors import DomainError, NotFound
 
 #: A turn that the block waits for may take so long; the time limit of nodes doesn't count.
 LONGEST_SECONDS = 6 * 3600.0
@@ -56,10 +57,10 @@ async def ask_copilot(
     dry_run: bool = False,
     permissions: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Have the copilot answer, and wait for it; a session in which a turn is in flight answers by that one.
+    """Have the copilot answer, and wait for it; in a session with a turn in flight, the turn that reads it answers.
 
     Begun again for the same node run, it finds the turn that it started. When the run that asks is stopped, or has
-    waited too long, so is a turn that it started.
+    waited too long, so is a turn that it started; from somebody else's, its message is taken back.
 
     Args:
         context: The node run that asks.
@@ -91,13 +92,14 @@ async def ask_copilot(
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
             await until_over(asked.turn_id)
+            if not asked.is_own:  # it may have ended before it read the message, which then began the next one
+                asked = await db(reader_of, context, asked)
+                await until_over(asked.turn_id)
     except TimeoutError:
-        if asked.is_own:
-            await db(stop, asked.turn_id)
+        await db(give_up, context, asked)
         raise BlockError(f"The copilot took longer than 6 hours (session {asked.session_id}).") from None
     except asyncio.CancelledError:
-        if asked.is_own:
-            await asyncio.shield(db(stop_if_unwanted, context.execution_id, asked.turn_id))
+        await asyncio.shield(db(give_up_if_unwanted, context, asked))
         raise
     return await db(answer_of, asked)
 
@@ -205,16 +207,30 @@ def has_ended(turn_id: UUID) -> bool:
     return not Turn.objects.in_flight().filter(pk=turn_id).exists()
 
 
+def reader_of(context: BlockContext, asked: Asked) -> Asked:
+    """Return the turn that read the message of a node run, where that isn't the one that it waited for."""
+    mine = Message.objects.filter(client_message_id=context.node_execution_id, session=asked.session_id)
+    turn_id = mine.values_list("turn_id", flat=True).first()
+    return asked if turn_id is None else Asked(asked.session_id, turn_id, is_own=False)
+
+
 @transaction.atomic
-def stop(turn_id: UUID) -> None:
-    """Stop a turn that nobody waits for any more."""
-    request_stop(turn_id)
+def give_up(context: BlockContext, asked: Asked) -> None:
+    """Stop a turn that nobody waits for any more, or take back the message that waits for somebody else's."""
+    if asked.is_own:
+        request_stop(asked.turn_id)
+        return
+    waiting = PendingMessage.objects.select_related("session__user")
+    mine = waiting.filter(session=asked.session_id, client_message_id=context.node_execution_id).first()
+    if mine is not None:
+        with suppress(NotFound):  # it was read this very moment
+            services.delete_pending(user=mine.session.user, session_id=asked.session_id, item_id=mine.pk)
 
 
-def stop_if_unwanted(execution_id: UUID, turn_id: UUID) -> None:
-    """Stop a turn when the run that asked is to stop; one that only changes its runner finds the turn again."""
-    if library.is_to_stop(execution_id):
-        stop(turn_id)
+def give_up_if_unwanted(context: BlockContext, asked: Asked) -> None:
+    """Give up when the run that asked is to stop; one that only changes its runner finds the turn again."""
+    if library.is_to_stop(context.execution_id):
+        give_up(context, asked)
 
 
 def answer_of(asked: Asked) -> dict[str, Any]:

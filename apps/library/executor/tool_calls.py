@@ -47,8 +47,11 @@ class ToolCalls:
         self._runs: dict[UUID, NodeRun] = {}  # those that have called, or were called
         self._called: dict[UUID, list[NodeRun]] = {}  # by caller, oldest first
         self._waiting: dict[UUID, asyncio.Event] = {}
-        for run in earlier:
-            self._keep(run)
+        runs = list(earlier)
+        open_ids = {run.id for run in runs if run.status not in OVER}
+        for run in runs:
+            if run.call is not None and run.call.caller_id in open_ids:
+                self._keep(run)
 
     def services(self, caller: NodeRun) -> dict[str, Callable[..., Awaitable[Any]]]:
         """Return what is offered to a node run that has nodes linked to its tools; to others nothing."""

@@ -173,11 +173,25 @@ def test_a_run_that_rides_on_a_turn_leaves_it_alone_when_it_is_stopped_or_late(o
     until(PendingMessage.objects.exists)
     owner.client.post(f"/api/library/executions/{run.pk}/cancel")
     assert wait_for(run.pk).status == "TERMINATED"
+    until(lambda: not PendingMessage.objects.exists())
 
     monkeypatch.setattr(autopilot, "LONGEST_SECONDS", 0.2)
     assert "longer than 6 hours" in failure(run_of(asking(owner, session_id=str(busy.pk))))
     turn = Turn.objects.get()
     assert (turn.status, turn.cancel_requested_at) == ("running", None)
+    assert not PendingMessage.objects.exists()
+
+
+def test_a_message_that_a_busy_turn_did_not_read_is_answered_by_the_next(owner, copilot, model):
+    marker = model.script("talks", [{"text": "For one."}, {"sleep": 1.5}])
+    session = Session.objects.create(user=owner.user)
+    start_turn(session=session, message=marker)
+    until(lambda: Turn.objects.filter(status="running").exists())
+    following = model.script("follows", [{"text": "For the other."}])
+    run = wait_for(started(asking(owner, prompt=following, session_id=str(session.pk))).pk)
+
+    assert grouped(values_by_name(run))["response"] == ["For the other."]
+    assert list(Turn.objects.order_by("created_at").values_list("origin", flat=True)) == ["user", "auto_continue"]
 
 
 def test_who_may_use_less_does_not_ride_on_a_turn_that_may_use_more(owner, busy):

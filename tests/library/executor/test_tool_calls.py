@@ -15,6 +15,8 @@ from apps.billing.models import CreditTransaction
 from apps.billing.services import grant
 from apps.library.blocks import ask_model
 from apps.library.blocks.orchestrator import Orchestrator
+from apps.library.blocks.services import offered
+from apps.library.blocks.special import AgentExecutor
 from apps.library.executor import tool_calls
 from apps.library.executor.outputs import grouped, values_by_name
 from apps.library.executor.start import start_execution
@@ -26,7 +28,7 @@ from apps.runtime.leases import Replaced
 from apps.runtime.worker import Signals
 from tests.library.executor import blocks as b
 from tests.library.executor.conftest import make_agent, until, wait_for
-from tests.library.executor.test_life import Fate, SimulatedCrash, decide, fates
+from tests.library.executor.test_life import Fate, SimulatedCrash, decide, family, fates
 
 __all__ = ("fates",)
 
@@ -216,6 +218,46 @@ def test_a_node_is_no_tool_of_itself_nor_of_what_it_calls(owner, runs, model):
     assert "Couldn't." in results(run)[0]
     assert "can't be used as its tool" in results(run)[0]
     assert len(rows_of(run, agent, "think")) == 1
+
+
+def test_agents_are_tools_as_blocks_are(owner, runs, model):
+    b.GATE.set()
+    child = family(owner, 0)
+    values = {
+        "graph_id": str(child.graph.graph_id),
+        "graph_version": child.graph.version,
+        "input_schema": {"type": "object", "properties": {"in": {"type": "string"}}, "required": ["in"]},
+        "output_schema": {"type": "object", "properties": {"out": {}}},
+    }
+    agent = looping(
+        owner,
+        model,
+        {"below": (AgentExecutor.id, values)},
+        [("think.tools", "below.in")],
+        [calls("below", **{"in": "deep"})],
+        [{"text": "Done."}],
+    )
+    run = wait_for(begin(agent).pk)
+
+    assert results(run) == ['{"out": ["deep"]}']
+    assert Execution.objects.get(parent=run).inputs == {"in": "deep"}
+
+
+def test_in_a_dry_run_tools_are_played(owner, runs, model, monkeypatch):
+    monkeypatch.delitem(offered, "ask_cheap_model")
+    agent = looping(
+        owner,
+        model,
+        {"send": (b.SENSITIVE, {}), "add": (b.ADD, {})},
+        [("think.tools", "send.value"), ("think.tools", "add.a")],
+        [calls("send", value="draft")],
+        [calls("add", a=5)],
+        [{"text": "Done."}],
+    )
+    run = wait_for(begin(agent, is_dry_run=True).pk)
+
+    assert results(run) == ['{"out": ["Sample out"]}', '{"out": [5.0]}']
+    assert (b.LOG, run.cost_cents) == ([], 0)
 
 
 # Crashes
