@@ -131,6 +131,21 @@ def test_static_links_count_for_tools_too(owner, runs, model):
     assert results(run) == ['{"out": [11.0]}', '{"out": [12.0]}']
 
 
+def test_what_a_model_writes_is_made_storable(owner, runs, model):
+    agent = looping(
+        owner,
+        model,
+        {"once": (b.ONCE, {})},
+        [("think.tools", "once.value")],
+        [{"text": "So \x00 it is."}, {"tool": "once", "raw_arguments": '{"value": "a \\u0000 b \\ud800"}'}],
+        [{"text": "Done."}],
+    )
+    run = wait_for(begin(agent).pk)
+
+    assert results(run) == ['{"out": ["a  b ?"]}']
+    assert rows_of(run, agent, "once")[0].input_data == {"value": "a  b ?"}
+
+
 def test_tools_are_charged_and_their_caps_count(owner, runs, model):
     tools = {"paid": (b.PAID, {})}, [("think.tools", "paid.value")]
     steps = [calls("paid", value=1)], [calls("paid", value="free")], [{"text": "Done."}]
