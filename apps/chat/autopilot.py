@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from apps.chat import services
-from apps.chat.models import Message, Session, Turn
+from apps.chat.models import Message, PendingMessage, Session, Turn
+from apps.chat.tools.permissions import Permissions, names_of_block
+from apps.chat.tools.registry import default_registry
 from apps.chat.turns.cheap import ask_cheap
 from apps.chat.turns.metering import MeteredCall
 from apps.chat.turns.route import Route, Router
@@ -23,21 +27,24 @@ from apps.library import services as library
 from apps.library.blocks.base import BlockContext
 from apps.library.errors import BlockError
 from apps.runtime.db import db
-from apps.runtime.errors import DomainError
+from apps.runtime.errors import DomainError, NotFound
 
 #: A turn that the block waits for may take so long; the time limit of nodes doesn't count.
 LONGEST_SECONDS = 6 * 3600.0
 LOOK_SECONDS = 1.0
+#: Where a turn's permissions tell the node run that it was started for.
+ASKED_BY = "asked_by"
 LONGEST_MESSAGE = 64_000
 DEMO = "demo"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The turn that answers, in its session."""
+    """The turn that answers, in its session; `is_own` says that it was started for this, and is this one's to stop."""
 
     session_id: UUID
     turn_id: UUID
+    is_own: bool
 
 
 async def ask_copilot(
@@ -50,10 +57,10 @@ async def ask_copilot(
     dry_run: bool = False,
     permissions: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Have the copilot answer, and wait for it; a session in which a turn is in flight answers by that one.
+    """Have the copilot answer, and wait for it; in a session with a turn in flight, the turn that reads it answers.
 
-    Begun again for the same node run, it finds the turn that it started. When the run that asks is stopped, so is the
-    turn.
+    Begun again for the same node run, it finds the turn that it started. When the run that asks is stopped, or has
+    waited too long, so is a turn that it started; from somebody else's, its message is taken back.
 
     Args:
         context: The node run that asks.
@@ -62,7 +69,7 @@ async def ask_copilot(
         session_id: A conversation of the same person to go on with; empty makes a new one.
         max_recursion_depth: How deep copilots may ask copilots.
         dry_run: Whether nothing may be touched or spent.
-        permissions: What the turn may use.
+        permissions: What the turn may use: `tools`, `tools_exclude`, `blocks`, `blocks_exclude`.
 
     Returns:
         `response`, `tool_calls`, `conversation_history`, `session_id`, `token_usage`.
@@ -85,11 +92,14 @@ async def ask_copilot(
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
             await until_over(asked.turn_id)
+            if not asked.is_own:  # it may have ended before it read the message, which then began the next one
+                asked = await db(reader_of, context, asked)
+                await until_over(asked.turn_id)
     except TimeoutError:
-        await db(stop, asked.turn_id)
+        await db(give_up, context, asked)
         raise BlockError(f"The copilot took longer than 6 hours (session {asked.session_id}).") from None
     except asyncio.CancelledError:
-        await asyncio.shield(db(stop_if_unwanted, context.execution_id, asked.turn_id))
+        await asyncio.shield(db(give_up_if_unwanted, context, asked))
         raise
     return await db(answer_of, asked)
 
@@ -109,9 +119,11 @@ def ask(
         BlockError: When there can't be one.
     """
     mine = Message.objects.filter(client_message_id=context.node_execution_id, session__user=context.user_id)
-    earlier = mine.values_list("session_id", "turn_id").first()
-    if earlier is not None and earlier[1] is not None:
-        return Asked(*earlier)
+    me = str(context.node_execution_id)
+    if (earlier := mine.exclude(turn=None).select_related("turn").first()) is not None:
+        assert earlier.turn is not None
+        return Asked(earlier.session_id, earlier.turn.pk, (earlier.turn.permissions or {}).get(ASKED_BY) == me)
+    check_names(permissions)
     depth = library.autopilot_depth(context.execution_id) + 1
     if depth > max_recursion_depth:
         raise BlockError(f"Copilots ask copilots at most {max_recursion_depth} deep{_named(session_id)}.")
@@ -123,14 +135,47 @@ def ask(
                 message=message,
                 client_message_id=context.node_execution_id,
                 origin=Turn.Origin.AUTOPILOT_BLOCK,
-                permissions={**permissions, "autopilot_depth": depth},
+                permissions={**permissions, "autopilot_depth": depth, ASKED_BY: me},
             )
-            riding = Turn.objects.in_flight().filter(session=session).values_list("pk", flat=True).first()
+            if isinstance(begun, Started):
+                return Asked(session.pk, begun.turn_id, is_own=True)
+            return Asked(session.pk, riding_on(session, permissions), is_own=False)
     except DomainError as error:
         raise BlockError(f"The copilot can't be asked{_named(session_id)}: {error.detail}") from error
-    turn_id = begun.turn_id if isinstance(begun, Started) else riding
-    assert turn_id is not None, "a message waits only for a turn in flight"
-    return Asked(session.pk, turn_id)
+
+
+def check_names(permissions: dict[str, Any]) -> None:
+    """Refuse permissions that name what isn't there: a typing error must not let more through.
+
+    Raises:
+        BlockError: Naming it.
+    """
+    asked = Permissions.of(permissions)
+    if unknown := sorted(asked.tools - tool_names()):
+        raise BlockError(f"The copilot has no tool {', '.join(unknown)}. It has {', '.join(sorted(tool_names()))}.")
+    known = {called for block_id, name in library.block_names().items() for called in names_of_block(block_id, name)}
+    if unknown := sorted(asked.blocks - known):
+        raise BlockError(f"There is no block {', '.join(unknown)}.")
+
+
+def tool_names() -> frozenset[str]:
+    """Return the names of all tools that the copilot may have here."""
+    return default_registry(extra_modules=settings.CHAT_TOOL_MODULES).names
+
+
+def riding_on(session: Session, permissions: dict[str, Any]) -> UUID:
+    """Return the turn in flight, which will read the message that waits for it.
+
+    Raises:
+        BlockError: When it may use more than is asked for, or has ended without reading the message.
+    """
+    turn = Turn.objects.in_flight().filter(session=session).first()
+    if turn is None:
+        raise BlockError(f"The copilot gave no answer (session {session.pk}): the turn that was to read this failed.")
+    asked, its = Permissions.of(permissions), Permissions.of(turn.permissions)
+    if not its.is_within(asked, tools=tool_names(), blocks=library.block_names()):
+        raise BlockError(f"The conversation is busy, with a copilot that may use more (session {session.pk}).")
+    return turn.pk
 
 
 def _session(user_id: UUID, session_id: str, *, dry_run: bool) -> Session:
@@ -142,6 +187,8 @@ def _session(user_id: UUID, session_id: str, *, dry_run: bool) -> Session:
         found = None
     if found is None:
         raise BlockError(f"There is no conversation {session_id[:64]}.")
+    if dry_run and not found.is_dry_run:
+        raise BlockError(f"The conversation {found.pk} isn't a dry run, so a dry run can't go on with it.")
     return found
 
 
@@ -160,16 +207,30 @@ def has_ended(turn_id: UUID) -> bool:
     return not Turn.objects.in_flight().filter(pk=turn_id).exists()
 
 
+def reader_of(context: BlockContext, asked: Asked) -> Asked:
+    """Return the turn that read the message of a node run, where that isn't the one that it waited for."""
+    mine = Message.objects.filter(client_message_id=context.node_execution_id, session=asked.session_id)
+    turn_id = mine.values_list("turn_id", flat=True).first()
+    return asked if turn_id is None else Asked(asked.session_id, turn_id, is_own=False)
+
+
 @transaction.atomic
-def stop(turn_id: UUID) -> None:
-    """Stop a turn that nobody waits for any more."""
-    request_stop(turn_id)
+def give_up(context: BlockContext, asked: Asked) -> None:
+    """Stop a turn that nobody waits for any more, or take back the message that waits for somebody else's."""
+    if asked.is_own:
+        request_stop(asked.turn_id)
+        return
+    waiting = PendingMessage.objects.select_related("session__user")
+    mine = waiting.filter(session=asked.session_id, client_message_id=context.node_execution_id).first()
+    if mine is not None:
+        with suppress(NotFound):  # it was read this very moment
+            services.delete_pending(user=mine.session.user, session_id=asked.session_id, item_id=mine.pk)
 
 
-def stop_if_unwanted(execution_id: UUID, turn_id: UUID) -> None:
-    """Stop a turn when the run that asked is to stop; one that only changes its runner finds the turn again."""
-    if library.is_to_stop(execution_id):
-        stop(turn_id)
+def give_up_if_unwanted(context: BlockContext, asked: Asked) -> None:
+    """Give up when the run that asked is to stop; one that only changes its runner finds the turn again."""
+    if library.is_to_stop(context.execution_id):
+        give_up(context, asked)
 
 
 def answer_of(asked: Asked) -> dict[str, Any]:

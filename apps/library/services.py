@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from apps.library.blocks.registry import all_blocks
 from apps.library.executor.cancel import cancel_execution
 from apps.library.executor.resume import resume_execution
 from apps.library.executor.start import start_execution
 from apps.library.models import Execution
 from apps.library.models.executions import Status
 
-__all__ = ("autopilot_depth", "cancel_execution", "is_to_stop", "resume_execution", "start_execution")
+__all__ = (
+    "autopilot_depth",
+    "block_names",
+    "cancel_execution",
+    "is_to_stop",
+    "resume_execution",
+    "start_execution",
+)
+
+
+def block_names() -> dict[str, str]:
+    """Return every block's name by its id."""
+    return {block_id: block.name for block_id, block in all_blocks().items()}
 
 
 def autopilot_depth(execution_id: UUID) -> int:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from apps.runtime.children import close_children
+
 T = TypeVar("T")
 
 CANCEL_AGAIN_SECONDS = 0.2
@@ -67,7 +69,7 @@ def share_loop() -> LoopThread:
 
 
 def leave_loop() -> None:
-    """Leave the shared loop; it ends with the last part."""
+    """Leave the shared loop; it ends with the last part, and so do the child processes that its work was done in."""
     global _shared
     with _sharing:
         assert _shared is not None
@@ -75,6 +77,7 @@ def leave_loop() -> None:
         _shared = (thread, parts - 1) if parts > 1 else None
     if parts == 1:
         thread.stop()
+        close_children()
 
 
 async def end_tasks(*tasks: asyncio.Future[Any] | None) -> None:

@@ -22,7 +22,7 @@ from apps.runtime.children import (
     close_children,
     run_in_child,
 )
-from apps.runtime.loop import LoopThread
+from apps.runtime.loop import LoopThread, leave_loop, share_loop
 from tests.runtime import child_work
 
 #: Far above what any of it needs, and far below the suite's own limit.
@@ -199,6 +199,16 @@ async def test_closing_ends_idle_and_busy_children():
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, ChildCrashed) for result in results)
     assert await run_in_child(child_work.echo, "again", timeout_seconds=5) == "again"
+
+
+def test_children_end_with_the_last_part_that_lives_on_the_loop():
+    thread = share_loop()
+    assert share_loop() is thread
+    child = thread.call(run_in_child(child_work.pid, timeout_seconds=5))
+    leave_loop()
+    assert is_there(child)
+    leave_loop()
+    assert not is_there(child)
 
 
 async def test_a_child_knows_nothing_of_its_parent(monkeypatch, tmp_path):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
+
+from apps.chat.tools.permissions import Permissions
 
 
 class ToolArguments(BaseModel):
@@ -42,6 +44,7 @@ class ToolContext:
         turn_id: The turn.
         tool_call_id: This call.
         dry_run: True where nothing outside may be changed.
+        permissions: What the turn may use. Its tools are chosen by it already; what tools do on top is their matter.
         progress: Tells people what is being done right now (a short sentence, shown live, not stored). Awaiting it
             is a cancellation point, so a tool that reports as it works can always be stopped.
     """
@@ -52,6 +55,7 @@ class ToolContext:
     tool_call_id: UUID
     dry_run: bool
     progress: Callable[[str], Awaitable[None]]
+    permissions: Permissions = field(default_factory=Permissions)
 
 
 class Tool(ABC):

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from apps.chat.tools.base import Tool, ToolContext, ToolFailure, ToolResult
+from apps.chat.tools.permissions import Permissions
 from apps.chat.tools.todo import TodoWrite
 from apps.chat.tools.web import WebFetch
 from apps.chat.tools.workspace import workspace_tools
@@ -61,6 +62,23 @@ class ToolRegistry:
         parameters = _schema(tool)
         self._tools[tool.name] = tool
         self._specs[tool.name] = ToolSpec(name=tool.name, description=tool.description, parameters=parameters)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all tools, also of those that this installation can't offer now."""
+        return frozenset(self._tools)
+
+    def within(self, permissions: Permissions) -> ToolRegistry:
+        """Return a registry of the tools that a turn may use: others are neither offered nor called.
+
+        Args:
+            permissions: The turn's.
+        """
+        allowed = [name for name in self._tools if permissions.allows_tool(name)]
+        found = ToolRegistry(call_limit_seconds=self._call_limit_seconds)
+        found._tools = {name: self._tools[name] for name in allowed}
+        found._specs = {name: self._specs[name] for name in allowed}
+        return found
 
     def get(self, name: str) -> Tool | None:
         """Find a tool that this installation can offer right now.

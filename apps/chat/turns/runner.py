@@ -264,6 +264,7 @@ class TurnRunner:
             turn_id=self.turn.id,
             tool_call_id=call.id,
             dry_run=self.turn.is_dry_run,
+            permissions=self.turn.permissions,
             progress=progress,
         )
 

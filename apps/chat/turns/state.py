@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from apps.chat.models import Message, ToolCall, Turn
 from apps.chat.queries import folded
 from apps.chat.stream.fold import Row
+from apps.chat.tools.permissions import Permissions
 from apps.chat.turns.compaction import with_summary
 from apps.chat.turns.places import FIRST_MESSAGE
 
@@ -35,6 +36,7 @@ class TurnState:
         text_since_tools: Whether visible text is stored after the last tool result.
         lost_leases: How many runners of this turn died.
         was_stopped: Whether a person asked it to stop.
+        permissions: What it may use.
         is_first: Whether the session holds nothing yet but the message that this turn answers.
     """
 
@@ -51,6 +53,7 @@ class TurnState:
     text_since_tools: bool
     lost_leases: int
     was_stopped: bool
+    permissions: Permissions = field(default_factory=Permissions)
     is_first: bool = False
 
 
@@ -77,6 +80,7 @@ def load(turn_id: UUID) -> TurnState | None:
         text_since_tools=ends_with_text(rows),
         lost_leases=turn.lost_leases,
         was_stopped=turn.cancel_requested_at is not None,
+        permissions=Permissions.of(turn.permissions),
         is_first=turn.session.next_sequence == FIRST_MESSAGE + 1,
     )
 

@@ -126,8 +126,10 @@ class TurnKind:
         found = await self._take_up(turn, claim, recorder, publisher)
         if not (turn.was_stopped or turn.lost_leases > recovery.MOST_LOST_LEASES):
             route = self.router.route(turn.mode, turn.tier)
-            async with self.agents.turn(turn.session_id, self._signature(route), partial(self._agent, route)) as held:
-                runner = TurnRunner(turn, self.router, route, held.agent, self.tools, recorder, signals, found)
+            tools = self.tools.within(turn.permissions)
+            build = partial(self._agent, route, tools)
+            async with self.agents.turn(turn.session_id, self._signature(route, tools), build) as held:
+                runner = TurnRunner(turn, self.router, route, held.agent, tools, recorder, signals, found)
                 return await runner.run()
         # Nobody goes on with this turn: what only the log holds of it is kept, and it ends.
         if turn.open_rows or found.unstored:
@@ -140,7 +142,7 @@ class TurnKind:
             await recorder.fail(GIVEN_UP, GIVEN_UP_SENTENCE)
         return True
 
-    def _signature(self, route: Route) -> str:
+    def _signature(self, route: Route, tools: ToolRegistry) -> str:
         """Return what a conversation's agent depends on."""
         return agent_signature(
             model=route.model,
@@ -148,11 +150,11 @@ class TurnKind:
             base_url=route.base_url,
             api_mode=type(route.engine).__name__,
             credential=route.credential,
-            toolsets=[spec.name for spec in self.tools.specs()],
+            toolsets=[spec.name for spec in tools.specs()],
             instructions=system_prompt(),
         )
 
-    async def _agent(self, route: Route, conversation: Conversation, closer: Closer) -> Agent:
+    async def _agent(self, route: Route, tools: ToolRegistry, conversation: Conversation, closer: Closer) -> Agent:
         """Build a conversation's agent; its hold keeps the model's connections open between its turns."""
         hold = None
         if route.clients is not None:
@@ -160,7 +162,7 @@ class TurnKind:
         return Agent(
             session_id=conversation.session_id,
             system_prompt=system_prompt(),
-            tools=self.tools.specs(),
+            tools=tools.specs(),
             hold=hold,
             conversation=conversation,
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import Field
 
-from apps.engines.base import ToolSpec
+from apps.engines.base import ToolSpec, Usage
 from apps.engines.providers import EXTENDED_THINKING, FAST
 from apps.library.blocks.ask_model import MODEL_COSTS, Choice, ModelAnswer, PromptTooLong, ask, choose
 from apps.library.blocks.base import Block, BlockContext, BlockType, Category, Pins
@@ -64,6 +64,10 @@ class Call:
     tool: Tool
     values: Mapping[str, Any]
 
+    def answered(self, result: str) -> dict[str, Any]:
+        """Return its result as a message of the conversation."""
+        return {"role": "tool", "tool_call_id": self.id, "content": result}
+
 
 class Orchestrator(Block["Orchestrator.Input"]):
     """Lets a model decide which nodes are used next."""
@@ -74,6 +78,7 @@ class Orchestrator(Block["Orchestrator.Input"]):
     categories = frozenset({Category.AI, Category.LOGIC})
     type = BlockType.AI
     costs = MODEL_COSTS
+    is_idempotent = True  # begun again, it goes on after the tools that it has used
     timeout_seconds = 3600.0
 
     class Input(ModelPins):
@@ -129,19 +134,23 @@ class Orchestrator(Block["Orchestrator.Input"]):
         if use is None:
             raise BlockError("This installation doesn't let a model use tools by itself; set the iterations to 0.")
         wanted = inputs.agent_mode_max_iterations
-        rounds = MOST_ROUNDS if wanted < 0 else min(wanted, MOST_ROUNDS)
+        most = MOST_ROUNDS if wanted < 0 else min(wanted, MOST_ROUNDS)
         if context.is_dry_run:
-            rounds = min(rounds, DRY_ROUNDS)
-        for _ in range(rounds):
+            most = min(most, DRY_ROUNDS)
+        done = await _take_up(context, talk)
+        calls = _left(talk, tools)
+        while True:
+            for call in calls:
+                talk.append(call.answered(await _use(use, call, _note(context, talk, done, call))))
+            if done >= most:
+                break
             talk, answer, calls = await decide(inputs, context, choice, tools, talk)
+            done += 1
             if not calls:
                 yield "finished", answer.text
                 yield "conversations", talk
                 return
-            for call in calls:
-                result = await _use(use, call)
-                talk.append({"role": "tool", "tool_call_id": call.id, "content": result})
-        yield "finished", f"It isn't done after {rounds} rounds."
+        yield "finished", f"It isn't done after {most} rounds."
         yield "conversations", talk
 
 
@@ -263,14 +272,54 @@ def _checked(call: Mapping[str, Any], tools: Mapping[str, Tool]) -> Call:
     return Call(call["id"], tool, {key: given.get(key, schemas.get(key, {}).get("default")) for key in tool.pins})
 
 
-async def _use(use: Callable[..., Awaitable[Any]], call: Call) -> str:
+def _note(context: BlockContext, talk: Messages, done: int, call: Call) -> dict[str, Any]:
+    """Return what is kept of a call, so that the loop can go on after it; see `_take_up`."""
+    said = next(message for message in reversed(talk) if message["role"] == "assistant")
+    counted = context.stats
+    stats = {"usage": asdict(counted.usage), "model_calls": counted.model_calls, "retries": counted.retries}
+    return {"round": done, "said": said, "call_id": call.id, "stats": stats}
+
+
+async def _take_up(context: BlockContext, talk: Messages) -> int:
+    """Add to a conversation what was said and done when this use of the block was begun before, and cut off.
+
+    Returns:
+        How many rounds there were.
+    """
+    recall = context.services.get("tool_nodes_run")
+    done = 0
+    for earlier in await recall() if recall is not None else ():
+        note = earlier["note"]
+        if note["round"] != done:
+            done = note["round"]
+            talk.append(note["said"])
+            stats = note["stats"]
+            context.stats.usage = Usage(**stats["usage"])
+            context.stats.model_calls, context.stats.retries = stats["model_calls"], stats["retries"]
+        result = _told(earlier["outputs"], earlier["error"])
+        talk.append({"role": "tool", "tool_call_id": note["call_id"], "content": result})
+    return done
+
+
+def _left(talk: Messages, tools: Mapping[str, Tool]) -> list[Call]:
+    """Return the calls of a conversation that are still to be made."""
+    waiting = set(open_calls(talk))
+    said = [call for message in talk for call in message.get("tool_calls", ()) if call["id"] in waiting]
+    return [_checked(call, tools) for call in said]
+
+
+async def _use(use: Callable[..., Awaitable[Any]], call: Call, note: Mapping[str, Any]) -> str:
     """Have a node run and return what it put out, or why it failed, for the model to read."""
     try:
         inputs = {call.tool.pins[name].partition(PIN_MARK)[2]: value for name, value in call.values.items()}
-        outputs = await use(call.tool.node_id, inputs)
+        outputs = await use(call.tool.node_id, inputs, note=note)
     except BlockError as error:
-        return f"Error: {error}"
-    return as_text(outputs) or EMPTY_RESULT
+        return _told({}, str(error))
+    return _told(outputs)
+
+
+def _told(outputs: Mapping[str, Any], error: str = "") -> str:
+    return f"Error: {error}" if error else as_text(outputs) or EMPTY_RESULT
 
 
 def _names(answer: ModelAnswer) -> list[str]:

@@ -1,8 +1,8 @@
 """What upper layers offer to blocks; an upper app fills this in its `AppConfig.ready()`.
 
-`ask_copilot(context, *, prompt, system_context, session_id, max_recursion_depth, dry_run) -> dict` is the chat's: it
-starts a turn, waits for its end and returns `response`, `tool_calls`, `conversation_history`, `session_id` and
-`token_usage`.
+`ask_copilot(context, *, prompt, system_context, session_id, max_recursion_depth, dry_run, permissions) -> dict` is the
+chat's: it starts a turn, waits for its end and returns `response`, `tool_calls`, `conversation_history`, `session_id`
+and `token_usage`.
 """
 
 from __future__ import annotations

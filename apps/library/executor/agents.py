@@ -14,11 +14,13 @@ from apps.library.executor.load import RunFacts
 from apps.library.executor.outputs import values_by_name
 from apps.library.executor.start import MOST_DEPTH, start_execution
 from apps.library.executor.state import NodeRun
+from apps.library.executor.values import storable
 from apps.library.executor.waits import Waits
+from apps.library.graphs.services import lock_agent
 from apps.library.models import Execution, Graph, LibraryAgent
 from apps.library.models.executions import Status
 from apps.runtime.db import db
-from apps.runtime.errors import DomainError
+from apps.runtime.errors import DomainError, NotFound
 
 Values = list[tuple[str, Any]]
 
@@ -70,6 +72,7 @@ def start_child(
     graph = find_graph(facts.user_id, graph_id, graph_version)
     try:
         with transaction.atomic():
+            agent = lock_if_kept(facts.user_id, graph)
             # The parent's row is touched, so that this and a stop of the parent follow one another.
             going = Execution.objects.filter(pk=facts.id, status=Status.RUNNING, cancel_requested_at__isnull=True)
             if not going.update(node_count=F("node_count")):
@@ -77,19 +80,29 @@ def start_child(
             child = start_execution(
                 user_id=facts.user_id,
                 graph=graph,
-                inputs=inputs,
+                inputs=storable(inputs),  # texts were read as JSON on their way into the block
                 credential_inputs=dict(facts.credential_inputs),
-                agent=LibraryAgent.objects.filter(user=facts.user_id, graph_id_shared=graph.graph_id).first(),
+                agent=agent,
                 trigger=Execution.Trigger.AGENT,
                 parent=Execution.objects.get(pk=facts.id),
                 parent_node_execution_id=node_execution_id,
-                node_input_masks=node_input_masks,
+                node_input_masks=storable(node_input_masks),
             )
     except IntegrityError:
-        return mine.values_list("pk", flat=True).get()
+        if (other := mine.values_list("pk", flat=True).first()) is None:
+            raise BlockError("The agent was deleted.") from None
+        return other
     except DomainError as error:
         raise BlockError(f"The agent can't run: {reasons(error)}") from error
     return child.pk
+
+
+def lock_if_kept(user_id: UUID, graph: Graph) -> LibraryAgent | None:
+    """Return the locked library agent of a graph; None for one that was deleted, of which runs kept a version."""
+    try:
+        return lock_agent(user_id=user_id, graph_id=graph.graph_id, touches=False)
+    except NotFound:
+        return None
 
 
 def find_graph(user_id: UUID, graph_id: str, version: int) -> Graph:

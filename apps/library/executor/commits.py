@@ -212,7 +212,7 @@ class Commits:
             before=before,
             status=run.status,
             input_data=dict(run.inputs),
-            stats=notes.stats,
+            stats=notes.stats if run.call is None else {**notes.stats, **run.call.stored()},
             error=notes.error,
             queued_at=notes.queued_at,
             started_at=notes.started_at,

@@ -21,8 +21,11 @@ class Lanes:
         self._gone: set[UUID] = set()
 
     def enter(self, run: NodeRun) -> None:
-        """Put a run at the end of its node's line; runs without a time limit stay out, and hold nobody up."""
-        if run.node.block.timeout_seconds is not None:
+        """Put a run at the end of its node's line.
+
+        Runs without a time limit stay out, and hold nobody up; so do called ones, for whose values only callers wait.
+        """
+        if run.node.block.timeout_seconds is not None and run.call is None:
             self._lanes.setdefault(run.node.id, deque()).append(run)
             self._held[run.id] = []
 

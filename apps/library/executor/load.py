@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -10,9 +10,10 @@ from uuid import UUID
 from django.db.models import Count
 
 from apps.library.errors import GraphInvalid
+from apps.library.executor.pins import is_tool_link
 from apps.library.executor.plan import Plan, build_plan
-from apps.library.executor.state import NodeRun
-from apps.library.models import Execution, Link, Node, NodeExecution
+from apps.library.executor.state import STORED_CALL, NodeRun, ToolCall
+from apps.library.models import Execution, Link, Node, NodeExecution, NodeOutput
 from apps.library.models.executions import Status
 
 #: Nodes whose inputs still matter: they wait, or may run.
@@ -108,7 +109,31 @@ def stored_runs(execution_id: UUID, plan: Plan) -> list[NodeRun]:
     if fed_statically:
         inputs |= dict(rows.filter(node__in=fed_statically).values_list("pk", "input_data"))
     put_out = dict(rows.filter(status__in=OPEN).annotate(values_out=Count("outputs")).values_list("pk", "values_out"))
+    calls = stored_calls(execution_id, plan, {pk for pk, _, _, status in light if status in OPEN})
     return [
-        NodeRun(pk, plan.nodes[node_id], number, status, inputs.get(pk, {}), put_out.get(pk, 0))
+        NodeRun(pk, plan.nodes[node_id], number, status, inputs.get(pk, {}), put_out.get(pk, 0), call=calls.get(pk))
         for pk, node_id, number, status in light
     ]
+
+
+def stored_calls(execution_id: UUID, plan: Plan, open_ids: Container[UUID]) -> dict[UUID, ToolCall]:
+    """Return what rows tell of node runs that were called as tools; what those put out whose callers are still open.
+
+    Args:
+        execution_id: The run.
+        plan: Its graph.
+        open_ids: The node runs that aren't over.
+    """
+    tools = {wire.sink_id for node in plan.nodes.values() for wire in node.wires if is_tool_link(wire.source_pin)}
+    if not tools:
+        return {}
+    rows = NodeExecution.objects.filter(execution=execution_id, node__in=tools, stats__has_key=STORED_CALL)
+    calls = {
+        pk: ToolCall(UUID(stats[STORED_CALL]["caller_id"]), stats[STORED_CALL]["note"])
+        for pk, stats in rows.values_list("pk", "stats")
+    }
+    wanted = [pk for pk, call in calls.items() if call.caller_id in open_ids]
+    outputs = NodeOutput.objects.filter(node_execution__in=wanted).order_by("node_execution", "position")
+    for pk, pin, data in outputs.values_list("node_execution_id", "pin", "data"):
+        calls[pk].given.setdefault(pin, []).append(data)
+    return calls

@@ -20,7 +20,7 @@ from apps.library.executor.inputs import fit, gather
 from apps.library.executor.load import RunFacts
 from apps.library.executor.secrets import choose, open_secrets
 from apps.library.executor.state import NodeRun
-from apps.library.executor.values import size_of, storable
+from apps.library.executor.values import size_of, storable, storable_text
 from apps.library.models.executions import Status
 from apps.runtime.errors import PaymentRequired
 from apps.runtime.worker import DatabaseAway
@@ -30,6 +30,10 @@ logger = structlog.get_logger(__name__)
 #: After so many values in a row others get their turn.
 VALUES_A_TURN = 50
 LONGEST_ERROR = 4000
+LONGEST_PIN = 300  # what a row holds; agents name their outputs as they like
+#: Services that wait for others' work: meanwhile the node, and a run of which all nodes wait, keep no place, and the
+#: node's time doesn't run.
+LONG = frozenset({"run_agent", "ask_copilot", "run_tool_node", "tool_nodes_run"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class NodeWork:
         self._context: BlockContext | None = None
         self._cost: Cost | None = None
         self._began = 0.0
+        self._limit: asyncio.Timeout | None = None
         self._size = 0
         self._put_out = 0
 
@@ -161,7 +166,7 @@ class NodeWork:
                 stats["cost_microdollars"] = microdollars
         return End(
             status=status,
-            error=error[:LONGEST_ERROR],
+            error=storable_text(error)[:LONGEST_ERROR],
             stats=stats,
             seconds=seconds,
             microdollars=microdollars,
@@ -193,6 +198,10 @@ class NodeWork:
 
     def _make_context(self) -> BlockContext:
         facts = self._runner.facts
+        services = {
+            name: self._out_of_its_time(service) if name in LONG else service
+            for name, service in self._runner.services(self._run).items()
+        }
         return BlockContext(
             user_id=facts.user_id,
             graph_id=facts.graph_id,
@@ -206,8 +215,24 @@ class NodeWork:
             time_zone=facts.time_zone,
             safe_mode=facts.safe_mode,
             sensitive_safe_mode=facts.sensitive_safe_mode,
-            services={**self._runner.services(self._run), "ask_person": self._ask_person},
+            services={**services, "ask_person": self._ask_person},
         )
+
+    def _out_of_its_time(self, service: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """Return a service while which the node's time limit stands still: what it waits for has limits of its own."""
+
+        async def wait(*args: Any, **kwargs: Any) -> Any:
+            limit, now = self._limit, asyncio.get_running_loop().time
+            if limit is None or (deadline := limit.when()) is None:
+                return await service(*args, **kwargs)
+            left = deadline - now()
+            limit.reschedule(None)
+            try:
+                return await service(*args, **kwargs)
+            finally:
+                limit.reschedule(now() + left)
+
+        return wait
 
     def _approved(self, inputs: Pins) -> Pins:
         """Return a sensitive block's inputs once a person has approved them, as they left them.
@@ -224,7 +249,7 @@ class NodeWork:
         }
         decision = self._runner.decision(self._run)
         if decision is None:
-            raise WaitsForPerson(payload, f"“{self._run.node.name}” is about to run.", is_editable=True)
+            self._wait_for_person(payload, f"“{self._run.node.name}” is about to run.", is_editable=True)
         if not decision.approved:
             raise BlockError(f"A person rejected this. {decision.message}".strip())
         if not isinstance(decision.data, dict):
@@ -246,7 +271,7 @@ class NodeWork:
         return decision if decision.data is not None else Decision(decision.approved, payload, decision.message)
 
     def _wait_for_person(self, payload: Any, instructions: str, *, is_editable: bool) -> NoReturn:
-        raise WaitsForPerson(storable(payload), instructions, is_editable=is_editable)
+        raise WaitsForPerson(storable(payload), storable_text(instructions), is_editable=is_editable)
 
     async def _check_cost(self, inputs: BaseModel) -> None:
         """Note what this use costs, and refuse it when that can't be paid.
@@ -265,7 +290,7 @@ class NodeWork:
         if self._cost is not None and inputs is not None:
             self._size = size_of(inputs.model_dump(mode="json"))
         self._began = time.monotonic()
-        limit = asyncio.timeout(self._block.timeout_seconds)
+        limit = self._limit = asyncio.timeout(self._block.timeout_seconds)
         try:
             async with limit:
                 async for pin, value in outputs:
@@ -280,6 +305,9 @@ class NodeWork:
         value = storable(value)
         if pin == ERROR_PIN:
             raise BlockError(str(value))
+        pin = storable_text(pin)
+        if len(pin) > LONGEST_PIN:
+            raise BlockError(f"The name of an output has more than {LONGEST_PIN} characters.")
         self._put_out += 1
         if self._cost is not None:
             self._size += size_of(value)

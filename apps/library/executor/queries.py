@@ -10,6 +10,7 @@ from django.db.models import Count, Max, QuerySet
 
 from apps.library.executor.events import shown
 from apps.library.executor.outputs import grouped, values_by_name
+from apps.library.executor.state import STORED_CALL
 from apps.library.models import Execution, NodeExecution, NodeOutput
 from apps.runtime.errors import NotFound
 
@@ -71,7 +72,7 @@ def node_page(*, execution_id: UUID, limit: int, offset: int) -> tuple[list[dict
             "input_data": {pin: shown(value) for pin, value in run.input_data.items()},
             "output_data": put_out.get(run.pk, {}),
             "charged_cents": run.charged_cents,
-            "stats": run.stats,
+            "stats": {name: figure for name, figure in run.stats.items() if name != STORED_CALL},
             "error": run.error,
             "queued_at": run.queued_at,
             "started_at": run.started_at,

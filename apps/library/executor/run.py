@@ -18,9 +18,10 @@ from apps.library.executor.costs import MICRODOLLARS_A_CENT, Bill
 from apps.library.executor.events import RunLog
 from apps.library.executor.lanes import Lanes
 from apps.library.executor.load import RunFacts
-from apps.library.executor.nodes import Decision, End, NodeWork
+from apps.library.executor.nodes import LONG, Decision, End, NodeWork
 from apps.library.executor.plan import Plan
 from apps.library.executor.state import NodeRun, RunState
+from apps.library.executor.tool_calls import ToolCalls
 from apps.library.models.executions import Status
 from apps.runtime.db import db
 from apps.runtime.leases import Claim, Replaced
@@ -50,10 +51,6 @@ class World(Protocol):
         """Return what is offered to a block; those that `LONG` names may take as long as they take."""
 
 
-#: Services that wait for others' work: meanwhile the node, and a run of which all nodes wait, keep no place.
-LONG = frozenset({"run_agent", "ask_copilot"})
-
-
 class GraphRunner:
     """Works on a run until it ends, waits for a person, is handed over, or is somebody else's."""
 
@@ -68,6 +65,7 @@ class GraphRunner:
         self._world = world
         self.state = RunState(plan)
         self._lanes = Lanes()
+        self._tool_calls = ToolCalls(self, facts.runs)
         self._news = asyncio.Event()
         self._commits = Commits(claim, facts, self.state, log, on_trouble=self._news.set)
         self._tasks: dict[asyncio.Task[None], NodeRun] = {}
@@ -185,7 +183,7 @@ class GraphRunner:
             notes.started_at = datetime.now(UTC)
             self._commits.changed()
             self._lanes.enter(run)
-            self._working += 1
+            self._count_work(1)
             task = asyncio.create_task(self._drive(run))
             self._tasks[task] = run
             task.add_done_callback(self._forget)
@@ -202,7 +200,7 @@ class GraphRunner:
             self._end(run, work.end_of(Status.TERMINATED))
             raise
         finally:
-            self._working -= 1
+            self._count_work(-1)
         self._end(run, end)
 
     def _end(self, run: NodeRun, end: End) -> None:
@@ -234,6 +232,7 @@ class GraphRunner:
             self._accrued += end.microdollars
         self._commits.count(failed=end.status == Status.FAILED, seconds=end.seconds)
         self._failure = self._failure or end.fatal
+        self._tool_calls.hear_end(run)
         self._commits.changed()
 
     async def _has_ended(self) -> bool:
@@ -325,7 +324,11 @@ class GraphRunner:
         """Return what is offered to a block."""
         return {
             name: self._without_a_place(service) if name in LONG else service
-            for name, service in {**offered, **self._world.services(self.facts, run)}.items()
+            for name, service in {
+                **offered,
+                **self._world.services(self.facts, run),
+                **self._tool_calls.services(run),
+            }.items()
         }
 
     def _without_a_place(self, service: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -341,7 +344,10 @@ class GraphRunner:
         return wait
 
     def _rest(self, change: int) -> None:
-        self._working -= change
         self._waiting += change
-        self._signals.rest(self._waiting > 0 and self._working == 0)
+        self._count_work(-change)
         self._news.set()
+
+    def _count_work(self, change: int) -> None:
+        self._working += change
+        self._signals.rest(self._waiting > 0 and self._working == 0)

@@ -17,7 +17,7 @@ from apps.library.executor.inputs import fit, gather
 from apps.library.executor.plan import TRIGGERS, Plan, PlanNode, build_plan
 from apps.library.executor.secrets import choose, credentials_input
 from apps.library.graphs.problems import refuse
-from apps.library.graphs.services import problems_of
+from apps.library.graphs.services import lock_agent, problems_of
 from apps.library.models import Execution, Graph, LibraryAgent, Link, Node, Preset, Schedule
 
 #: How deep agents may run agents.
@@ -64,11 +64,15 @@ def start_execution(
         The stored run.
 
     Raises:
-        GraphInvalid: When the graph can't run as it is; nothing is stored then, here and below.
+        NotFound: When the agent was deleted meanwhile; nothing is stored then, here and below.
+        GraphInvalid: When the graph can't run as it is.
         InputsInvalid: When inputs are missing or don't fit.
         NotEnoughCredits: When it costs something and there are none left.
         CapReached: When the agent has spent what it may today.
     """
+    if agent is not None:
+        # An agent that is being deleted starts nothing more, and its end stops what has started.
+        agent = lock_agent(user_id=user_id, agent_id=agent.pk, touches=False)
     is_dry_run = is_dry_run or (parent is not None and parent.is_dry_run)
     refuse(problems_of(user_id=user_id, graph=graph, for_run=True, masks=node_input_masks))
     plan = plan_of(graph, inputs=inputs, masks=node_input_masks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,10 +14,31 @@ from apps.library.executor.plan import Plan, PlanNode, Wire
 from apps.library.models.executions import REACHED_FROM, Status
 
 OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.TERMINATED})
+#: Where a node run's stats tell that it was called as a tool.
+STORED_CALL = "tool_call"
 
 
 class WrongTransition(Exception):
     """A status was to follow one that it can't follow."""
+
+
+@dataclass(eq=False, slots=True)
+class ToolCall:
+    """What makes a node run a tool's: what it puts out is its caller's, and goes along no links.
+
+    Attributes:
+        caller_id: The node run that called it.
+        note: What the caller wants to be told of it when it is begun again.
+        given: What it put out, by pin.
+    """
+
+    caller_id: UUID
+    note: dict[str, Any]
+    given: dict[str, list[Any]] = field(default_factory=dict)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what is stored of it among the node run's stats."""
+        return {STORED_CALL: {"caller_id": str(self.caller_id), "note": self.note}}
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +53,7 @@ class NodeRun:
         inputs: What was routed to it, by pin.
         put_out: How many values it put out.
         is_first: Whether it is its node's first.
+        call: What called it, where that wasn't a value on a link.
     """
 
     id: UUID
@@ -41,6 +63,7 @@ class NodeRun:
     inputs: dict[str, Any] = field(default_factory=dict)
     put_out: int = 0
     is_first: bool = False
+    call: ToolCall | None = None
 
     def move(self, status: str) -> None:
         """Bring it to a status.
@@ -98,9 +121,10 @@ class RunState:
         """Take up stored node runs, oldest first; `inputs` may be left out of those that are over, unless static."""
         for run in runs:
             self.count = run.number
-            run.is_first = run.node.id not in self._begun
-            self._begun.add(run.node.id)
-            self._note_static(run)
+            if run.call is None:
+                run.is_first = run.node.id not in self._begun
+                self._begun.add(run.node.id)
+                self._note_static(run)
             if run.status == Status.INCOMPLETE:
                 self._await_pins(run)
             elif run.status == Status.QUEUED:
@@ -110,6 +134,9 @@ class RunState:
         """Note a node's output and route it along its links, in order."""
         self.outputs.append(Output(run, run.put_out, pin, value))
         run.put_out += 1
+        if run.call is not None:
+            run.call.given.setdefault(pin, []).append(value)
+            return
         tool = pins.tool_target(pin)
         for wire in run.node.wires:
             if tool is not None:
@@ -117,6 +144,14 @@ class RunState:
                     self._route(wire, value)
             elif (part := pins.pick(wire.source_pin, pin, value)) is not pins.MISSING:
                 self._route(wire, part)
+
+    def call(self, node: PlanNode, inputs: Mapping[str, Any], call: ToolCall) -> NodeRun:
+        """Queue a run of a node for a caller, with what it was given and the static values of its links."""
+        self.count += 1
+        run = NodeRun(uuid4(), node, self.count, inputs=dict(inputs), call=call)
+        self._fill_static(run)
+        self._queue(run)
+        return run
 
     def fail(self, run: NodeRun, message: str) -> None:
         """End a node run with an error, which goes out on its error pin."""

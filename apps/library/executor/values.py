@@ -37,6 +37,11 @@ def storable(value: Any) -> Any:
     return _clean(plain) if _SUSPICIOUS.search(text) else plain
 
 
+def storable_text(text: str) -> str:
+    """Return a text as rows hold it."""
+    return str(_clean(text))
+
+
 def _plain(value: Any) -> Any:
     try:
         return to_jsonable_python(value, fallback=str)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import F, Max
 from django.utils import timezone
 
 from apps.library.graphs import hooks, importer, queries, renames, shape
@@ -141,11 +141,14 @@ def problems_of(*, user_id: UUID, graph: Graph, for_run: bool, masks: Masks | No
     return validate(data, for_run=for_run, agents=queries.agents_run_by(user_id, data), masks=masks)
 
 
-def lock_agent(*, user_id: UUID, **which: UUID) -> LibraryAgent:
+def lock_agent(*, user_id: UUID, touches: bool = True, **which: UUID) -> LibraryAgent:
     """Return an agent whose row nobody else changes until the transaction is over.
+
+    Whoever locks rows that go with an agent (its schedules, webhooks, runs) locks the agent first, as its end does.
 
     Args:
         user_id: Whose library.
+        touches: Whether the agent counts as changed by this.
         which: `agent_id`, or the `graph_id` that its versions share.
 
     Raises:
@@ -154,7 +157,7 @@ def lock_agent(*, user_id: UUID, **which: UUID) -> LibraryAgent:
     column = {"agent_id": "pk", "graph_id": "graph_id_shared"}
     mine = LibraryAgent.objects.filter(user_id=user_id, **{column[name]: value for name, value in which.items()})
     # A write, because it locks on every database.
-    if not mine.update(updated_at=timezone.now()):
+    if not mine.update(updated_at=timezone.now() if touches else F("updated_at")):
         raise NotFound
     return mine.select_related("graph").get()
 

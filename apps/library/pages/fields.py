@@ -13,9 +13,11 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
+from rest_framework.exceptions import ParseError
+
+from apps.runtime.rest import check_json
 
 MOST_TEXT = 200_000
-MOST_JSON_DEPTH = 40
 MOST_ROWS = 500
 SPARE_ROWS = 2
 NEEDED = "This is needed."
@@ -272,8 +274,11 @@ def _checked(parse: Callable[[str], Any], sent: str, sentence: str) -> str:
 def _json(sent: str, types: set[str]) -> Any:
     try:
         found = json.loads(sent)
+        check_json(found)
     except RecursionError:
         raise Refused("This is nested too deep.") from None
+    except ParseError as error:
+        raise Refused(str(error.detail)) from None
     except ValueError as error:
         place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise Refused(f"This isn't JSON{place}.") from None

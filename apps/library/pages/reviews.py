@@ -8,7 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from rest_framework.exceptions import ParseError
+
 from apps.library.models import Execution, Review
+from apps.runtime.rest import check_json
 
 MOST_TEXT = 200_000
 
@@ -95,8 +98,11 @@ class Question:
             return typed
         try:
             found = json.loads(typed)
+            check_json(found)
         except RecursionError:
             raise Unreadable("This is nested too deep.") from None
+        except ParseError as error:
+            raise Unreadable(str(error.detail)) from None
         except ValueError as error:
             place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
             raise Unreadable(f"This isn't JSON{place}.") from None

@@ -18,10 +18,11 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from django.db.models import DateTimeField, Value
 from django.db.models.functions import Now
 
+from apps.library.graphs.services import lock_agent
 from apps.library.models import Execution, Schedule
 from apps.library.schedules import cron
 from apps.library.schedules.runs import start_run
-from apps.runtime.errors import DomainError, LimitReached, PaymentRequired, Unavailable
+from apps.runtime.errors import DomainError, LimitReached, NotFound, PaymentRequired, Unavailable
 
 logger = structlog.get_logger(__name__)
 
@@ -40,6 +41,8 @@ class Read:
     """A schedule that is due, as it was read; whoever changed it since wins."""
 
     id: UUID
+    user_id: UUID
+    agent_id: UUID
     next_run_at: datetime
     cron: str
     time_zone: str
@@ -71,10 +74,12 @@ def fire_due_schedules(*, now: datetime | None = None) -> int:
     """
     clock = Now() if now is None else Value(now, output_field=DateTimeField())
     due = Schedule.objects.filter(is_enabled=True, next_run_at__lte=clock, user__is_active=True)
-    rows = due.order_by("next_run_at", "id").values_list("id", "next_run_at", "cron", "time_zone", clock)[:BATCH]
+    rows = due.order_by("next_run_at", "id").values_list(
+        "id", "user_id", "agent_id", "next_run_at", "cron", "time_zone", clock
+    )[:BATCH]
     started = 0
-    for *columns, moment in list(rows):
-        read = Read(*columns)
+    for *values, moment in list(rows):
+        read = Read(*values)
         try:
             started += fire(read, moment)
         except (OperationalError, InterfaceError) as error:
@@ -91,6 +96,10 @@ def fire(read: Read, now: datetime) -> bool:
         read: The schedule.
         now: The moment that lateness is counted from.
     """
+    try:
+        lock_agent(user_id=read.user_id, agent_id=read.agent_id, touches=False)
+    except NotFound:
+        return False
     try:
         due = assess(read, now)
     except (CronSimError, ZoneInfoNotFoundError, ValueError):

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.accounts.queries import find_user
+from apps.library.graphs.services import lock_agent
 from apps.library.models import LibraryAgent, Schedule
 from apps.library.schedules import cron
 from apps.library.schedules.errors import ScheduleInvalid
@@ -92,8 +93,11 @@ def update_schedule(*, user_id: UUID, schedule_id: UUID, **changes: Any) -> Sche
         NotFound: When the person has no such schedule.
         ScheduleInvalid, GraphInvalid, InputsInvalid: As in `create_schedule`; nothing is changed then.
     """
-    mine = Schedule.objects.select_for_update(of=("self",)).select_related("agent__graph")
-    schedule = mine.filter(pk=schedule_id, user=user_id).first()
+    mine = Schedule.objects.filter(pk=schedule_id, user=user_id)
+    if (agent_id := mine.values_list("agent_id", flat=True).first()) is None:
+        raise NotFound
+    lock_agent(user_id=user_id, agent_id=agent_id, touches=False)
+    schedule = mine.select_for_update(of=("self",)).select_related("agent__graph").first()
     if schedule is None:
         raise NotFound
     if changes.get("cron") and changes.get("run_at") is None:

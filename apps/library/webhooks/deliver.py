@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.library.executor.start import start_execution
+from apps.library.graphs.services import lock_agent
 from apps.library.models import Execution, Webhook, WebhookDelivery
 from apps.library.webhooks.calls import Call
 from apps.library.webhooks.errors import AgentUnavailable, BadSignature
@@ -87,7 +88,8 @@ def take_delivery(webhook: Webhook, call: Call) -> Taken:
 
 @transaction.atomic
 def _take(webhook: Webhook, call: Call) -> Taken:
-    # The first statement locks the row until the end, so deliveries of one webhook are taken one after the other.
+    lock_agent(user_id=webhook.user_id, agent_id=webhook.agent_id, touches=False)
+    # This locks the row until the end, so deliveries of one webhook are taken one after the other.
     mine = Webhook.objects.filter(pk=webhook.pk, is_enabled=True, path_hash=webhook.path_hash)
     if not mine.update(last_called_at=Now()):
         raise NotFound

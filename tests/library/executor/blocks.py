@@ -20,6 +20,7 @@ TAKE, GIVE, ADD, EACH, FAIL, WAIT, GATED, PAID, METERED, ONCE, DEAF, SLOW, KEEP,
     f"00000000-0000-4000-8000-0000000000{number:02d}" for number in range(1, 18)
 )
 AWKWARD = "00000000-0000-4000-8000-000000000018"
+SENSITIVE_NUMBER = "00000000-0000-4000-8000-000000000019"
 
 
 class Value(Pins):
@@ -296,6 +297,24 @@ class Sensitive(Block[Any]):
         yield "out", inputs.value
 
 
+class Measure(Pins):
+    value: float = 0
+
+
+class SensitiveNumber(Block[Any]):
+    """Does something to the world, by a number."""
+
+    id = SENSITIVE_NUMBER
+    name = "Sensitive number"
+    description = "Sends a number."
+    is_sensitive_action = True
+    Input = Measure
+    Output = Out
+
+    async def run(self, inputs, context):
+        yield "out", inputs.value
+
+
 class Collect(Block[Any]):
     """An accumulator."""
 
@@ -364,4 +383,13 @@ class Awkward(Block[Any]):
     Output = Out
 
     async def run(self, inputs, context):
+        match inputs.value:
+            case "error":
+                raise BlockError("bad \x00 and \ud800")
+            case "error pin":
+                yield "error", "bad \x00 and \ud800"
+            case "pin":
+                yield "nul \x00 and \ud800", 1
+            case "long pin":
+                yield "x" * 301, 1
         yield "out", {"nul \x00 and \ud800": [float("inf"), float("nan"), 1 << 70]}

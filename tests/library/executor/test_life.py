@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 import uuid
@@ -11,12 +12,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery.signals import worker_shutdown
 from django.db import connection
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.library.blocks.special import AgentExecutor, HumanInTheLoop
+from apps.library.blocks.text import FillTextTemplate
 from apps.library.executor import commits as commits_module
 from apps.library.executor import rows
 from apps.library.executor import run as run_module
@@ -25,11 +28,13 @@ from apps.library.executor.start import start_execution
 from apps.library.executor.worker import GraphKind
 from apps.library.models import Execution, NodeExecution, NodeOutput, Review
 from apps.library.models.executions import REACHED_FROM, Status
+from apps.runtime.children import run_in_child
 from apps.runtime.db import db
 from apps.runtime.leases import Claim, Replaced
 from apps.runtime.worker import Signals
 from tests.library.executor import blocks as b
 from tests.library.executor.conftest import make_agent, until, wait_for
+from tests.runtime import child_work
 
 BASE = "/api/library"
 
@@ -292,6 +297,21 @@ def test_a_run_is_handed_over_when_its_process_stops(owner, runs, settings):
     assert (run.status, run.lost_leases, run.attempt) == ("COMPLETED", 0, 2)
     assert outputs(run) == {"o": [0, 1, 2, 3, 4]}
     assert len([1 for what, _ in b.LOG if what == "start"]) == 5
+
+
+def test_a_worker_that_stops_ends_its_child_processes(owner, runs):
+    agent = make_agent(
+        owner,
+        {"fill": (FillTextTemplate.id, {"values": {"a": 1}, "format": "{{ a }}"}), "out": (b.GIVE, {"name": "out"})},
+        [("fill.output", "out.value")],
+    )
+    assert outputs(wait_for(start(agent).pk)) == {"out": ["1"]}
+    child = runs.thread.call(run_in_child(child_work.pid, timeout_seconds=5))
+    os.kill(child, 0)
+    worker_shutdown.send(sender=None)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_a_runner_that_was_replaced_writes_nothing(owner, transactional_db):

@@ -9,9 +9,10 @@ import pytest
 from apps.library.errors import GraphInvalid, InputsInvalid
 from apps.library.executor.outputs import grouped, values_by_name
 from apps.library.executor.start import start_execution
-from apps.library.models import Execution, NodeExecution, NodeOutput
+from apps.library.models import Execution, NodeExecution, NodeOutput, Review
 from tests.library.executor import blocks as b
 from tests.library.executor.conftest import make_agent, wait_for
+from tests.library.executor.test_life import family
 
 
 def run_agent(
@@ -169,6 +170,53 @@ def test_values_that_no_database_takes_are_made_storable(owner, runs):
     run = run_agent(agent)
 
     assert outputs(run)["out"] == [{"nul  and ?": ["Infinity", "NaN", 1 << 70]}]
+
+
+@pytest.mark.parametrize("how", ["error", "error pin"])
+def test_errors_that_no_database_takes_are_made_storable(owner, runs, how):
+    agent = make_agent(
+        owner, {"odd": (b.AWKWARD, {"value": how}), "out": (b.GIVE, {"name": "out"})}, [("odd.error", "out.value")]
+    )
+
+    run = run_agent(agent)
+
+    assert outputs(run) == {"out": ["bad  and ?"]}
+    [odd] = nodes_of(run, agent, "odd")
+    assert (odd.status, odd.error) == ("FAILED", "bad  and ?")
+
+
+def test_names_of_outputs_are_storable_and_of_bounded_length(owner, runs):
+    agent = make_agent(owner, {"odd": (b.AWKWARD, {"value": "pin"}), "long": (b.AWKWARD, {"value": "long pin"})})
+
+    run = run_agent(agent)
+
+    [odd], [long] = nodes_of(run, agent, "odd"), nodes_of(run, agent, "long")
+    assert [output.pin for output in odd.outputs.order_by("position")] == ["nul  and ?", "out"]
+    assert (long.status, long.error) == ("FAILED", "The name of an output has more than 300 characters.")
+
+
+def test_json_texts_that_hold_nul_characters_reach_agents_below(owner, runs):
+    b.GATE.set()
+    agent = family(owner, 1)
+    node = agent.node_ids["run"]
+    masks = {str(node): {"inputs": '{"in": "a \\u0000 b"}'}}
+
+    run = run_agent(agent, {"in": 1}, node_input_masks=masks)
+
+    assert outputs(run) == {"out": ["a  b"]}
+    assert Execution.objects.get(parent=run).inputs == {"in": "a  b"}
+
+
+def test_numbers_without_end_reach_the_person_who_is_asked(owner, runs):
+    agent = make_agent(
+        owner,
+        {"send": (b.SENSITIVE_NUMBER, {"value": "Infinity"})},
+        settings={"sensitive_action_safe_mode": True},
+    )
+    started = start_execution(user_id=agent.user_id, graph=agent.graph, agent=agent, inputs={})
+
+    wait_for(started.pk, "REVIEW")
+    assert Review.objects.get().payload in ({"value": "Infinity"}, {"value": None})
 
 
 def test_notes_never_run_and_nothing_to_run_is_refused(owner, runs):

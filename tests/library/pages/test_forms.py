@@ -194,6 +194,9 @@ def test_schedules_are_made_paused_and_deleted(owner, browser):
         ({"decision": "approve", "approve_all": "on", "data": '{\r\n  "a": 1\r\n}'}, "APPROVED", {"a": 1}),
         ({"decision": "reject", "data": '{"a": 2}', "message": "no"}, "REJECTED", None),
         ({"decision": "approve", "data": "{"}, "WAITING", None),
+        ({"decision": "approve", "data": '{"a": "\\u0000"}'}, "WAITING", None),
+        ({"decision": "approve", "data": '{"a": ["\\ud800"]}'}, "WAITING", None),
+        ({"decision": "approve", "data": '{"a": 1e999}'}, "WAITING", None),
     ],
 )
 def test_reviews_are_decided(owner, browser, sent, status, data):
@@ -203,7 +206,7 @@ def test_reviews_are_decided(owner, browser, sent, status, data):
     assert (decided.status, decided.reviewed_data) == (status, data)
     if status == "WAITING":
         assert answer.status_code == 400
-        assert answer.context["review"].typed == "{"
+        assert answer.context["review"].typed == sent["data"]
     else:
         assert decided.message == sent.get("message", "")
         late = browser.post(f"/library/reviews/{review.pk}/decide", sent, follow=True)

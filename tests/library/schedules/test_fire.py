@@ -258,7 +258,7 @@ def test_a_due_time_that_is_planned_anew_has_its_run_already(agent):
 @pytest.mark.parametrize("change", [{"cron": "0 9 1 * *"}, {"is_enabled": False}, {"next_run_at": at(9, 30)}])
 def test_what_its_owner_changes_meanwhile_wins(agent, change):
     schedule = make_schedule(agent, at(9), DAILY)
-    read = fire.Read(schedule.pk, at(9), DAILY, "UTC")
+    read = fire.Read(schedule.pk, agent.user_id, agent.pk, at(9), DAILY, "UTC")
     Schedule.objects.filter(pk=schedule.pk).update(**change)
 
     assert not fire.fire(read, at(9))
@@ -320,7 +320,7 @@ def test_two_beats_and_two_workers_start_200_due_times_once_each(agent):
 @pytest.mark.django_db(transaction=True)
 def test_eight_at_once_take_one_due_time_once(agent):
     schedule = make_schedule(agent, at(9), DAILY)
-    read = fire.Read(schedule.pk, at(9), DAILY, "UTC")
+    read = fire.Read(schedule.pk, agent.user_id, agent.pk, at(9), DAILY, "UTC")
 
     outcomes = at_once([lambda: fire.fire(read, at(9))] * 8)
 

@@ -170,7 +170,7 @@ async def test_without_tools_there_is_nothing_to_decide(model, services):
 async def test_in_a_loop_tools_are_used_and_their_results_read(model):
     used = []
 
-    async def use(node_id, inputs):
+    async def use(node_id, inputs, note):
         used.append((node_id, inputs))
         if node_id == SAVE:
             raise BlockError("The disk is full.")
@@ -196,7 +196,7 @@ async def test_in_a_loop_tools_are_used_and_their_results_read(model):
     ("wanted", "dry", "rounds"), [(3, False, 3), (-1, False, 50), (1000, False, 50), (-1, True, 10)]
 )
 async def test_the_loop_is_bounded(model, wanted, dry, rounds):
-    async def use(node_id, inputs):
+    async def use(node_id, inputs, note):
         return {}
 
     within = context(use=use, is_dry_run=dry)
