@@ -482,6 +482,26 @@ async def test_what_is_no_repository_is_refused(reach, api_key, url):
     assert not reach.requests
 
 
+@pytest.mark.parametrize(
+    ("block", "data"),
+    [
+        (GithubMakeIssue, {"repo_url": "octo", "title": "T", "body": "B"}),
+        (GithubListIssues, {"repo_url": "https://gitlab.com/octo/cat"}),
+        (GithubComment, {"issue_url": "octo/cat", "comment": "C"}),
+        (GithubAddLabel, {"issue_url": "https://github.com/octo/cat/issues/x", "label": "bug"}),
+        (GithubMakePullRequest, {"repo_url": "octo/..", "title": "T", "body": "B", "head": "x", "base": "main"}),
+        (GithubReadPullRequest, {"pr_url": "https://github.com/octo/cat"}),
+        (GithubReadFile, {"repo_url": "octo", "file_path": "a.txt"}),
+        (GithubCreateFile, {"repo_url": "octo/cat", "file_path": "../../user", "content": "x"}),
+        (GithubUpdateFile, {"repo_url": "octo/cat", "file_path": "a/../b", "content": "x"}),
+    ],
+)
+async def test_each_github_block_refuses_an_address_that_is_none(reach, api_key, block, data):
+    with pytest.raises(BlockError, match="no GitHub repository|no address of a GitHub issue|path can't be used"):
+        await run_block(block, {**CREDENTIALS, **data}, api_key("github"))
+    assert not reach.requests
+
+
 @pytest.mark.parametrize("url", ["octo/cat", "https://github.com/octo/cat", "https://github.com/octo/cat/issues/x"])
 async def test_what_is_no_issue_is_refused(reach, api_key, url):
     with pytest.raises(BlockError, match="no address of a GitHub issue"):
