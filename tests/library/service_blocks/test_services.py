@@ -497,7 +497,7 @@ async def test_what_is_no_repository_is_refused(reach, api_key, url):
     ],
 )
 async def test_each_github_block_refuses_an_address_that_is_none(reach, api_key, block, data):
-    with pytest.raises(BlockError, match="no GitHub repository|no address of a GitHub issue|path can't be used"):
+    with pytest.raises(BlockError, match=r"no GitHub repository|no address of a GitHub issue|path can't be used"):
         await run_block(block, {**CREDENTIALS, **data}, api_key("github"))
     assert not reach.requests
 
