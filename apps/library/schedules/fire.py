@@ -73,13 +73,15 @@ def fire_due_schedules(*, now: datetime | None = None) -> int:
     due = Schedule.objects.filter(is_enabled=True, next_run_at__lte=clock, user__is_active=True)
     rows = due.order_by("next_run_at", "id").values_list("id", "next_run_at", "cron", "time_zone", clock)[:BATCH]
     started = 0
-    for *columns, moment in list(rows):
+    for *columns, moment in (found := list(rows)):
         read = Read(*columns)
         try:
             started += fire(read, moment)
         except (OperationalError, InterfaceError) as error:
             # Nothing of this one was stored; the next tick tries again.
             logger.warning("schedule_not_fired", schedule_id=str(read.id), error=type(error).__name__)
+    if found:
+        logger.info("schedules_fired", due=len(found), started=started)
     return started
 
 
