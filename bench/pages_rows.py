@@ -163,6 +163,7 @@ if __name__ == "__main__":
     counts = dict(zip(("sessions", "messages", "executions", "transactions"), map(int, sys.argv[2:]), strict=True))
     with transaction.atomic():
         told = fill(sys.argv[1], **counts)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")  # as autovacuum does in time; SQLite is told by nobody else
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # as autovacuum does in time; nobody tells SQLite
     sys.stdout.write(json.dumps(told))

@@ -8,7 +8,7 @@ from apps.library.blocks.ask_model import KEY_PROVIDERS
 from apps.library.credentials.providers import PROVIDERS
 
 MODEL_KEY = "Model key"
-WITHOUT_KEY = "Without one, this installation’s own model answers, for credits."
+WITHOUT_KEY = "Without one, this installation’s own model answers."
 
 
 def key_title(providers: Collection[str]) -> str:
