@@ -13,8 +13,8 @@ import time
 from bench.report import Figure, Result, save, table
 from bench.stack import BenchError
 
-ROWS = ("ttft", "stream", "turns", "idle", "replay", "cost", "graph", "recovery", "cold")
-SLOW_ROWS = ("turns", "recovery", "cold")  # left out of `quick`
+ROWS = ("ttft", "stream", "turns", "idle", "replay", "cost", "graph", "pages", "recovery", "cold")
+SLOW_ROWS = ("turns", "pages", "recovery", "cold")  # left out of `quick`
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 
 from bench.model_server import MARK_LENGTH, now_us
+from bench.page_client import do_pages
 from bench.wire import Socket
 
 OPENING_AT_ONCE = 50
@@ -383,6 +384,7 @@ async def main() -> None:
         "ping": do_ping,
         "replay": do_replay,
         "read_stream": do_read_stream,
+        "pages": do_pages,
     }
     while line := await asyncio.to_thread(sys.stdin.readline):
         job = msgspec.json.decode(line)

@@ -246,8 +246,8 @@ class Stack:
         self._add("redis", *redis_command(self._redis_port), port=self._redis_port).start()
         model = (sys.executable, "-m", "bench.model_server", str(self.model_port))
         self._add("model", *model, port=self.model_port).start()
-        await self._run("manage.py", "migrate", "--verbosity", "0")
-        self.people = json.loads(await self._run("-m", "bench.people", *map(str, self._wanted)))
+        await self.run("manage.py", "migrate", "--verbosity", "0")
+        self.people = json.loads(await self.run("-m", "bench.people", *map(str, self._wanted)))
         await asyncio.gather(self.processes["redis"].ready(), self.processes["model"].ready())
         web = (sys.executable, "-m", "config.web", "--port", str(self.web_port))
         self._add("web", *web, port=self.web_port).start()
@@ -266,6 +266,20 @@ class Stack:
         """Start the worker anew after it was killed, as a supervisor does."""
         self.processes["worker"].start(tells=True)
         await self.processes["worker"].ready()
+
+    async def run(self, *arguments: str) -> bytes:
+        """Run a program of the product to its end; returns what it wrote.
+
+        Raises:
+            BenchError: When it failed.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=self._env, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise BenchError(f"{' '.join(arguments)} failed")
+        return output
 
     def readers(self, count: int, *, session: int = 0) -> list[dict[str, str]]:
         """Return cookie and session of so many people."""
@@ -289,16 +303,6 @@ class Stack:
         process = Process(name, command, env=self._env, log=self.folder / f"{name}.log", port=port)
         self.processes[name] = process
         return process
-
-    async def _run(self, *arguments: str) -> bytes:
-        """Run a program of the product to its end."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env=self._env, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-        )
-        output, _ = await process.communicate()
-        if process.returncode:
-            raise BenchError(f"{' '.join(arguments)} failed")
-        return output
 
 
 def redis_command(port: int) -> list[str]:

@@ -24,6 +24,7 @@ from apps.chat.models import Turn
 from apps.chat.turns.route import provider_of
 from apps.engines.providers import Provider
 from apps.runtime.netguard import AddressRefused, check_host
+from apps.runtime.sandbox import user_namespaces_work, why_unavailable
 from config.env import read
 from config.health import probe_broker
 
@@ -177,11 +178,18 @@ def var_folder() -> Finding:
 
 
 def sandbox() -> Finding:
-    """Whether code can be run in a sandbox."""
-    if shutil.which("bwrap"):
-        return Finding("Sandbox", State.FINE, "bubblewrap is installed")
-    remedy = "Install the package `bubblewrap` for tools that run code; nothing needs it yet."
-    return Finding("Sandbox", State.NOTE, "bubblewrap is not installed", remedy)
+    """Whether code can be run in a sandbox; tries it with a program that does nothing."""
+    if not (reason := why_unavailable()):
+        return Finding("Sandbox", State.FINE, "blocks and tools can run code")
+    if user_namespaces_work() or not shutil.which("bwrap"):
+        remedy = "Until it is mended, blocks and tools that run code refuse to; all else works."
+    else:
+        remedy = (
+            "Let this user make user namespaces (`sysctl kernel.unprivileged_userns_clone`, "
+            "`kernel.apparmor_restrict_unprivileged_userns`, the container's seccomp profile); "
+            "until then, blocks and tools that run code refuse to, and all else works."
+        )
+    return Finding("Sandbox", State.NOTE, f"code can't be run. {reason.rstrip('.')}", remedy)
 
 
 def browser() -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -24,6 +25,24 @@ SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
+
+
+#: What Celery tells of each task that is sent, received and done, by logger; its warnings and errors stay.
+TASK_LOGGERS = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+#: Tasks that come every few seconds and mostly find nothing to do: they say themselves when they did something.
+QUIET_TASKS = frozenset({"apps.library.tasks.fire_due_schedules"})
+
+
+class QuietTasks(logging.Filter):
+    """Leaves out that a task of `QUIET_TASKS` was sent, has come and is done."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is written."""
+        if record.levelno > logging.INFO or not record.args:
+            return True
+        # One logger gives the names one by one, the others a mapping.
+        names = [record.args.get("name")] if isinstance(record.args, Mapping) else record.args
+        return QUIET_TASKS.isdisjoint(name for name in names if isinstance(name, str))
 
 
 def logging_config(form: str, level: str) -> None:
@@ -50,6 +69,7 @@ def logging_config(form: str, level: str) -> None:
                     "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
                 }
             },
+            "filters": {"quiet_tasks": {"()": QuietTasks}},
             "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "one"}},
             "root": {"handlers": ["out"], "level": level.upper()},
             "loggers": {
@@ -57,6 +77,7 @@ def logging_config(form: str, level: str) -> None:
                 "uvicorn.access": {"level": "WARNING"},
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.error": {"handlers": [], "propagate": True},
+                **{name: {"filters": ["quiet_tasks"]} for name in TASK_LOGGERS},
                 "httpx2": {"level": "WARNING"},
                 "openai": {"level": "WARNING"},
                 # A refused page is in the request's own line already.

@@ -32,7 +32,7 @@ class InputsInvalid(Invalid):
 
 
 class NotEnoughCredits(PaymentRequired):
-    """There are no credits left to run agents with."""
+    """This agent costs credits, and you have too few: ask whoever runs this installation. Dry runs are free."""
 
     code = "insufficient_balance"
 

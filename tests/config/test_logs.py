@@ -71,3 +71,29 @@ def test_lines_are_json_objects_with_a_time_and_a_level(capsys):
     line = json.loads(last.format(record))
     assert (line["event"], line["level"], line["logger"]) == ("it broke", "warning", "some.library")
     assert line["timestamp"].endswith("Z")
+
+
+def test_a_tick_that_finds_nothing_is_not_told(caplog):
+    from celery.app.trace import LOG_SUCCESS
+    from celery.beat import logger as beat
+    from celery.worker.strategy import logger as strategy
+
+    trace = logging.getLogger("celery.app.trace")
+    tick, other = "apps.library.tasks.fire_due_schedules", "apps.workspace.tasks.remove_strays"
+    for logger in (beat, strategy, trace):
+        logger.setLevel(logging.INFO)
+    try:
+        for name in (tick, other):
+            facts = {"name": name, "id": "1", "runtime": 1, "return_value": None}
+            beat.info("Scheduler: Sending due task %s (%s)", "some-name", name)
+            strategy.info("Task %(name)s[%(id)s] received", facts, extra={"data": facts})
+            trace.info(LOG_SUCCESS, facts, extra={"data": facts})
+            trace.error("Task %(name)s[%(id)s] failed", facts)
+        beat.info("beat: Starting...")
+    finally:
+        for logger in (beat, strategy, trace):
+            logger.setLevel(logging.NOTSET)
+    told = [record.getMessage() for record in caplog.records if tick in record.getMessage()]
+    assert told == [f"Task {tick}[1] failed"]
+    assert sum(other in record.getMessage() for record in caplog.records) == 4
+    assert "beat: Starting..." in caplog.messages

@@ -18,8 +18,9 @@ def report(*, online: bool = False) -> dict[str, diagnosis.Finding]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_configured(settings, tmp_path):
+def nothing_configured(settings, tmp_path, monkeypatch):
     settings.VAR_DIR = tmp_path
+    monkeypatch.setattr(diagnosis, "why_unavailable", lambda: "")  # it remembers what it found, and so does the suite
     for name in ("OPENROUTER_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"):
         setattr(settings, name, "")
 
@@ -159,3 +160,19 @@ def test_passwords_in_drivers_messages_are_left_out(settings, monkeypatch):
     assert (
         diagnosis._without_secrets(OSError("could not reach hunter2@somewhere\nmore")) == "could not reach …@somewhere"
     )
+
+
+def test_code_that_can_be_run_is_fine():
+    assert report()["Sandbox"].state is State.FINE
+
+
+@pytest.mark.parametrize(("namespaces", "words"), [(True, "Until it is mended"), (False, "user namespaces")])
+def test_why_there_is_no_sandbox_is_told_in_words(monkeypatch, namespaces, words):
+    monkeypatch.setattr(diagnosis, "why_unavailable", lambda: "bubblewrap can't make a sandbox here (Operation).")
+    monkeypatch.setattr(diagnosis, "user_namespaces_work", lambda: namespaces)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+
+    found = report()["Sandbox"]
+
+    assert (found.state, words in found.remedy) == (State.NOTE, True)
+    assert found.text == "code can't be run. bubblewrap can't make a sandbox here (Operation)"

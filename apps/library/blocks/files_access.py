@@ -62,6 +62,12 @@ def is_kept(reference: str) -> bool:
     return reference.startswith(WORKSPACE)
 
 
+def is_at_hand(reference: str) -> bool:
+    """Say whether a file can be read without asking another machine for it."""
+    reference = reference.strip()
+    return is_kept(reference) or reference[:5].lower() == "data:"
+
+
 async def read_file(
     reference: str, *, context: BlockContext, max_bytes: int = MAX_FILE_BYTES, allow: Collection[str] = ()
 ) -> FileContent:
@@ -79,7 +85,7 @@ async def read_file(
     reference = reference.strip()
     if is_kept(reference):
         found = await _from_workspace(reference, context, max_bytes)
-    elif reference[:5].lower() == "data:":
+    elif is_at_hand(reference):
         found = _from_data_uri(reference, max_bytes)
     else:
         found = await _from_url(reference, max_bytes, allow)

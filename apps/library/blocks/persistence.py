@@ -52,13 +52,14 @@ class PersistInformation(Block["PersistInformation.Input"]):
         Raises:
             BlockError: Key or value are too large.
         """
-        await db(
-            stored_values.store_value,
-            user_id=context.user_id,
-            graph_id=inputs.scope.graph_id(context),
-            key=inputs.key,
-            value=inputs.value,
-        )
+        if not context.is_dry_run:
+            await db(
+                stored_values.store_value,
+                user_id=context.user_id,
+                graph_id=inputs.scope.graph_id(context),
+                key=inputs.key,
+                value=inputs.value,
+            )
         yield "value", inputs.value
 
 

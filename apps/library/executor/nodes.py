@@ -179,7 +179,7 @@ class NodeWork:
         self._context = self._make_context()
         if facts.is_dry_run:
             values = simulate.without_credentials(self._block, values)
-            if not simulate.runs_for_real(self._block):
+            if not simulate.runs_for_real(self._block, values):
                 async with aclosing(simulate.play(node, values, self._context)) as played:
                     return await self._stream(played)
             inputs = simulate.fit_dry(self._block, values)

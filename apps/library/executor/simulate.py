@@ -11,6 +11,8 @@ from pydantic import create_model
 
 from apps.engines.base import EngineError
 from apps.library.blocks.base import ERROR_PIN, Block, BlockContext, BlockType, Category, Pins
+from apps.library.blocks.files_access import is_at_hand
+from apps.library.blocks.reaching import ReachingBlock
 from apps.library.errors import BlockError
 from apps.library.executor.inputs import fit
 from apps.library.executor.plan import PlanNode
@@ -35,12 +37,29 @@ PROMPT = (
 )
 
 
-def runs_for_real(block: Block[Any]) -> bool:
-    """Return whether a block does in a dry run what it always does: it touches nothing outside the run."""
+def runs_for_real(block: Block[Any], values: Mapping[str, Any]) -> bool:
+    """Return whether a block does in a dry run what it always does: it touches nothing outside the run.
+
+    Args:
+        block: The block.
+        values: Its inputs.
+    """
     if block.type in REAL_TYPES or block.id == ORCHESTRATOR:
         return True
     is_logic = bool(block.categories) and block.categories <= LOGIC
-    return is_logic and block.is_idempotent and not block.costs and not block.credentials_inputs()
+    is_harmless = is_logic and block.is_idempotent and not block.costs and not block.credentials_inputs()
+    return is_harmless and not (isinstance(block, ReachingBlock) and _would_reach(block, values))
+
+
+def _would_reach(block: Block[Any], values: Mapping[str, Any]) -> bool:
+    """Return whether a block would fetch a file from another machine."""
+    pins = block.input_schema().get("properties", {})
+    files = [values.get(name) for name, schema in pins.items() if _is_file(schema)]
+    return not files or any(file and not (isinstance(file, str) and is_at_hand(file)) for file in files)
+
+
+def _is_file(schema: Mapping[str, Any]) -> bool:
+    return schema.get("format") == "file" or any(map(_is_file, schema.get("anyOf", ())))
 
 
 def without_credentials(block: Block[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from apps.library.models import (
 from apps.library.models.executions import Status
 from apps.runtime.errors import NotFound
 
+#: Runs after a page that are counted: to count hundreds of thousands takes longer than to read what is shown.
+COUNTED_AHEAD = 2_000
 #: What lists of runs need; inputs and the like stay where they are.
 RUN_COLUMNS = (
     "id",
@@ -57,8 +59,12 @@ class RunFilter:
     schedule_id: UUID | None = None
 
 
-def list_runs(*, user_id: UUID, limit: int, offset: int, wanted: RunFilter) -> tuple[list[Execution], int]:
-    """Return a page of a person's runs that nobody's run started, newest first, and how many there are."""
+def list_runs(*, user_id: UUID, limit: int, offset: int, wanted: RunFilter) -> tuple[list[Execution], int, bool]:
+    """Return a page of a person's runs that nobody's run started, newest first.
+
+    Returns:
+        The runs; how many there are, counted up to `COUNTED_AHEAD` beyond the page; and whether there are more.
+    """
     mine = Execution.objects.of(user_id).filter(parent=None)
     if wanted.agent_id is not None:
         mine = mine.filter(agent=wanted.agent_id)
@@ -69,7 +75,9 @@ def list_runs(*, user_id: UUID, limit: int, offset: int, wanted: RunFilter) -> t
     if wanted.trigger:
         mine = mine.filter(trigger=wanted.trigger)
     rows = mine.select_related("graph").only(*RUN_COLUMNS)
-    return list(rows[offset : offset + limit]), mine.count()
+    most = offset + limit + COUNTED_AHEAD
+    total = mine.order_by()[: most + 1].count()
+    return list(rows[offset : offset + limit]), min(total, most), total > most
 
 
 def agent_names(user_id: UUID, most: int = 200) -> list[tuple[UUID, str]]:

@@ -78,13 +78,15 @@ def fire_due_schedules(*, now: datetime | None = None) -> int:
         "id", "user_id", "agent_id", "next_run_at", "cron", "time_zone", clock
     )[:BATCH]
     started = 0
-    for *values, moment in list(rows):
-        read = Read(*values)
+    for *columns, moment in (found := list(rows)):
+        read = Read(*columns)
         try:
             started += fire(read, moment)
         except (OperationalError, InterfaceError) as error:
             # Nothing of this one was stored; the next tick tries again.
             logger.warning("schedule_not_fired", schedule_id=str(read.id), error=type(error).__name__)
+    if found:
+        logger.info("schedules_fired", due=len(found), started=started)
     return started
 
 

@@ -38,7 +38,7 @@ def agent_page(request: HttpRequest, user: User, agent_id: UUID) -> HttpResponse
     data = from_rows(agent.graph)
     versions, version_count = graph_queries.list_versions(agent=agent, limit=ROWS_SHOWN, offset=0)
     wanted = queries.RunFilter(agent_id=agent.pk)
-    runs, run_count = queries.list_runs(user_id=user.pk, limit=ROWS_SHOWN, offset=0, wanted=wanted)
+    runs, run_count, has_more_runs = queries.list_runs(user_id=user.pk, limit=ROWS_SHOWN, offset=0, wanted=wanted)
     presets, _ = graph_queries.list_presets(user_id=user.pk, limit=PRESETS_SHOWN, offset=0, agent_id=agent.pk)
     schedules, _ = schedule_queries.list_schedules(user_id=user.pk, limit=ROWS_SHOWN, offset=0, agent_id=agent.pk)
     folders, _ = graph_queries.list_folders(user_id=user.pk, limit=FOLDERS_SHOWN, offset=0)
@@ -53,6 +53,7 @@ def agent_page(request: HttpRequest, user: User, agent_id: UUID) -> HttpResponse
         "version_count": version_count,
         "runs": runs,
         "run_count": run_count,
+        "has_more_runs": has_more_runs,
         "presets": presets,
         "schedules": schedules,
         "webhooks": queries.webhooks_of(agent.pk),

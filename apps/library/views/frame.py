@@ -57,14 +57,16 @@ class Paging:
     Attributes:
         number: This page, from 1.
         size: Rows a page.
-        total: Rows of all pages.
+        total: Rows of all pages, as far as they were counted.
         query: What the addresses of other pages keep of this one's, with `&` at its end.
+        has_more: Whether there are more than were counted.
     """
 
     number: int
     size: int
     total: int
     query: str
+    has_more: bool = False
 
     @property
     def pages(self) -> int:
@@ -88,11 +90,11 @@ def page_number(request: HttpRequest) -> int:
     return min(max(int(asked), 1), MOST_PAGES) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1
 
 
-def paging(request: HttpRequest, *, number: int, size: int, total: int) -> Paging:
-    """Return where one is in a list of `total` rows."""
+def paging(request: HttpRequest, *, number: int, size: int, total: int, has_more: bool = False) -> Paging:
+    """Return where one is in a list of `total` rows, or more."""
     kept = request.GET.copy()
     kept.pop("page", None)
-    return Paging(number, size, total, f"{kept.urlencode()}&" if kept else "")
+    return Paging(number, size, total, f"{kept.urlencode()}&" if kept else "", has_more)
 
 
 def asked_id(request: HttpRequest, name: str) -> UUID | None:

@@ -24,6 +24,7 @@ from apps.library.models import LibraryAgent, Preset
 from apps.library.pages import queries
 from apps.library.pages.costs import Estimate, estimate
 from apps.library.pages.fields import Field, Refused, fields_of, read
+from apps.library.pages.keys import key_help, key_title
 from apps.library.views.frame import asked_id, page
 from apps.runtime.errors import DomainError, PaymentRequired
 from apps.workspace.services import Wish, store_file
@@ -40,6 +41,7 @@ class CredentialField:
     title: str
     is_required: bool
     choices: list[dict[str, Any]]
+    help: str = ""
     chosen: str = ""
     error: str = ""
 
@@ -145,18 +147,14 @@ def _credential_fields(user: User, data: GraphData, chosen: Mapping[str, str]) -
             CredentialField(
                 name=name,
                 html_name=f"credential-{number}",
-                title=_credential_title(facts),
+                title=key_title(facts["credentials_provider"]),
                 is_required=name in schema["required"],
                 choices=fit,
+                help=key_help(facts["credentials_provider"], is_required=name in schema["required"]),
                 chosen=str(chosen.get(name) or only),
             )
         )
     return made
-
-
-def _credential_title(facts: Mapping[str, Any]) -> str:
-    services_named = " or ".join(word.replace("_", " ").title() for word in facts["credentials_provider"])
-    return f"{services_named or 'Service'} credentials"
 
 
 def _sent(request: HttpRequest, user: User, agent: LibraryAgent, data: GraphData) -> HttpResponse:

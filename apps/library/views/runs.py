@@ -45,12 +45,12 @@ def run_list(request: HttpRequest, user: User) -> HttpResponse:
         schedule_id=asked_id(request, "schedule"),
     )
     number = page_number(request)
-    runs, total = queries.list_runs(
+    runs, total, has_more = queries.list_runs(
         user_id=user.pk, limit=RUNS_A_PAGE, offset=(number - 1) * RUNS_A_PAGE, wanted=wanted
     )
     context = {
         "runs": runs,
-        "paging": paging(request, number=number, size=RUNS_A_PAGE, total=total),
+        "paging": paging(request, number=number, size=RUNS_A_PAGE, total=total, has_more=has_more),
         "wanted": wanted,
         "status": status,
         "filters": [(name, words) for name, (words, _) in FILTERS.items()],

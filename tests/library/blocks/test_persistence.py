@@ -47,6 +47,13 @@ async def test_a_value_is_remembered_and_replaced(people):
     assert await db(StoredValue.objects.count) == 1
 
 
+async def test_a_dry_run_remembers_nothing(people):
+    owner, _ = people
+    facts = {"user_id": owner.pk, "graph_id": GRAPH, "is_dry_run": True}
+    assert await run("PersistInformation", {"key": "key", "value": 1}, **facts) == [("value", 1)]
+    assert await recall(owner, "key") is None
+
+
 async def test_values_are_of_an_agent_or_of_all_and_never_of_others(people):
     owner, stranger = people
     await remember(owner, "key", "mine")

@@ -102,6 +102,13 @@ async def test_a_timer_waits_each_time():
     assert await run("CountdownTimer", {"input_message": {"a": 1}, "repeat": "3"}) == [("output_message", {"a": 1})] * 3
 
 
+async def test_a_timer_of_a_dry_run_is_over_at_once():
+    assert (
+        await run("CountdownTimer", {"days": 3, "repeat": 2}, is_dry_run=True)
+        == [("output_message", "timer finished")] * 2
+    )
+
+
 async def test_a_timer_can_be_stopped():
     running = asyncio.create_task(run("CountdownTimer", {"days": 7}))
     await asyncio.sleep(0.05)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from apps.billing.services import grant
+from apps.library.graphs.examples import example_files
 from apps.library.models import Credential, Execution, LibraryAgent, Preset, Review, Schedule
 from apps.library.models.executions import Status
+from apps.library.pages.costs import Estimate
+from apps.library.pages.keys import key_title
 from tests.library.pages import world
 
 GOOD = {
@@ -60,6 +66,49 @@ def test_a_form_starts_a_run(browser, everything):
 def test_a_dry_run_is_one(browser, everything):
     browser.post(form_of(everything), {**GOOD, "dry_run": "on", "action": "run"})
     assert Execution.objects.get().is_dry_run
+
+
+def words_of(html: str) -> str:
+    """A page as it is read."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_who_has_no_credits_is_told_what_to_do(owner, browser):
+    agent = world.add_agent(owner, json.loads(example_files()["summarise-text"]))
+    form = words_of(browser.get(form_of(agent)).content.decode())
+    assert "Model key optional" in form
+    assert "Estimated cost: $0.00 and, counted while it runs, what the services themselves charge." in form
+    assert "Your balance is $0.00. That isn’t enough to start it: get credits from" in form
+
+    sent = {"input-0": "A long text.", "input-1": "concise", "action": "run"}
+    refused = browser.post(form_of(agent), sent)
+    assert refused.status_code == 400
+    text = html.unescape(words_of(refused.content.decode()))
+    assert "This agent costs credits, and you have too few: ask whoever runs this installation" in text
+    assert not Execution.objects.exists()
+    assert browser.post(form_of(agent), {**sent, "dry_run": "on"}).status_code == 302
+
+
+def test_a_price_ends_with_a_full_stop(owner, browser, monkeypatch):
+    agent = world.add_agent(owner)
+    monkeypatch.setattr("apps.library.views.run.estimate", lambda data: Estimate(50_000, ""))
+    grant(user_id=owner.user.pk, amount_cents=100, key="gift")
+    form = words_of(browser.get(form_of(agent)).content.decode())
+    assert "Estimated cost: $0.05. Your balance is $1.00. Dry run" in form
+
+
+@pytest.mark.parametrize(
+    ("providers", "title"),
+    [
+        (("openai", "anthropic", "groq"), "Model key"),
+        (("openai",), "Openai credentials"),
+        (("github",), "GitHub credentials"),
+        (("slack", "my_own"), "Slack or My Own credentials"),
+        ((), "Service credentials"),
+    ],
+)
+def test_credentials_have_a_name(providers, title):
+    assert key_title(providers) == title
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from apps.library.models import Execution
 from apps.library.models.executions import Status
 from tests.library.pages import world
 
@@ -195,6 +196,26 @@ def test_search_folders_and_shelves(owner, browser):
     assert shown(f"folder={folder.pk}") == {"Alpha"}
     assert shown("q=%00&page=999999999999&folder=x") == {"Alpha", "Beta"}
     assert "No agent is here for “nothing”" in browser.get("/library/?q=nothing").content.decode()
+
+
+def test_very_many_runs_are_not_counted_to_their_end(owner, browser, monkeypatch):
+    monkeypatch.setattr("apps.library.pages.queries.COUNTED_AHEAD", 40)
+    agent = world.add_agent(owner)
+    Execution.objects.bulk_create(
+        Execution(user=owner.user, agent=agent, graph=agent.graph, root_id=uuid4(), status=Status.COMPLETED)
+        for _ in range(95)
+    )
+
+    def paging_of(number: int) -> tuple[int, bool, int | None]:
+        paging = browser.get(f"/library/executions/?page={number}").context["paging"]
+        return paging.pages, paging.has_more, paging.after
+
+    assert paging_of(1) == (3, True, 2)
+    assert "Page 1 of more than 3" in " ".join(browser.get("/library/executions/").content.decode().split())
+    assert paging_of(2) == (4, False, 3)
+    assert paging_of(4) == (4, False, None)
+    text = " ".join(browser.get(f"/library/agents/{agent.pk}/").content.decode().split())
+    assert "All runs (more than 50)" in text
 
 
 def test_the_library_comes_in_pages(owner, browser):
