@@ -51,6 +51,10 @@ class ExecutionQuerySet(LeasedRunQuerySet):
         return self.filter(status__in=REACHED_FROM[status]).update(status=status, **changes)
 
 
+#: What people asked for, without the runs that those started.
+TOPMOST = Q(parent__isnull=True)
+
+
 class Execution(LeasedRun):
     """One run of a graph."""
 
@@ -73,7 +77,10 @@ class Execution(LeasedRun):
     agent = models.ForeignKey(LibraryAgent, on_delete=models.SET_NULL, null=True, blank=True, related_name="executions")
     preset = models.ForeignKey(Preset, on_delete=models.SET_NULL, null=True, blank=True, related_name="executions")
     # The run, and the node of it, that this one was started by; a child dies with its parent.
-    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    # Its index leaves out the many runs that have none: SQLite took that for the way to all of those.
+    parent = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="children", db_index=False
+    )
     parent_node_execution_id = models.UUIDField(null=True, blank=True, editable=False)
     root_id = models.UUIDField(editable=False)  # the topmost run of the tree; its own id when it is that
     depth = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -118,7 +125,12 @@ class Execution(LeasedRun):
         )
         indexes = (
             models.Index(fields=["user", "-created_at", "-id"], name="executions_newest_first"),
-            models.Index(fields=["agent", "-created_at", "-id"], name="executions_of_an_agent"),
+            models.Index(fields=["agent", "-created_at", "-id"], condition=TOPMOST, name="executions_of_an_agent"),
+            models.Index(
+                fields=["user", "status", "-created_at", "-id"], condition=TOPMOST, name="executions_by_status"
+            ),
+            models.Index(fields=["user", "-ended_at", "-id"], condition=Q(status="FAILED"), name="executions_failed"),
+            models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="executions_children"),
             models.Index(fields=["user", "started_at"], name="executions_by_start"),
             models.Index(fields=["root_id"], name="executions_of_a_tree"),
             models.Index(
