@@ -321,7 +321,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """End a subscription."""
         if held := self.subscriptions.pop(session_id, None):
             held[0].close()
-            held[1].cancel()
+            self.spawn(end_tasks(held[1]))
 
     def spawn(self, work: Any) -> asyncio.Task[None]:
         """Run work that ends with the socket."""

@@ -34,6 +34,7 @@ class SessionFeed:
         """Hear of new turns from now on; `events` does the work, and `close` ends the hearing."""
         self.session_id = session_id
         self.is_idle = False
+        self.is_closed = False
         self._live = live
         self._turns: deque[UUID] = deque()
         self._known: set[UUID] = set()
@@ -42,7 +43,8 @@ class SessionFeed:
         live.feeds[session_id].add(self)
 
     def close(self) -> None:
-        """Stop hearing of new turns."""
+        """Stop hearing of new turns, and tell no more of those that are known."""
+        self.is_closed = True
         self._live.drop_feed(self)
 
     def hear(self, turn_id: UUID) -> None:
@@ -69,6 +71,8 @@ class SessionFeed:
                 turn_id = self._turns.popleft()
                 async with aclosing(follow_turn(self._live.hub, turn_id, after)) as events:
                     async for event in events:
+                        if self.is_closed:
+                            return
                         yield turn_id, event
                 after = BEGINNING
             self.is_idle = True

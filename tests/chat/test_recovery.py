@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,9 @@ from apps.chat.stream.publisher import TERMINAL_MAJOR, log_key
 from apps.chat.tools.registry import ToolRegistry
 from apps.chat.turns import runner as runner_module
 from apps.chat.turns import worker as worker_module
+from apps.chat.turns.runner import TurnRunner
 from apps.chat.turns.start import start_turn
+from apps.chat.turns.state import StoredCall
 from apps.chat.turns.worker import TurnKind
 from apps.engines import base as engine
 from apps.runtime import eventlog
@@ -301,3 +304,19 @@ async def test_a_database_that_is_away_between_two_steps_fails_no_turn(hub, kind
 
     await db(turn.refresh_from_db)
     assert (turn.status, away) == ("completed", [])
+
+
+async def test_a_call_that_was_noted_too_slowly_is_noted_again_before_it_runs(settings):
+    """As when the process was frozen meanwhile: the second note is refused where another runner has taken over."""
+    settings.LEASE_SECONDS = 0.05
+    pauses, noted = [0.2, 0.1, 0.0], []
+
+    class Recorder:
+        async def start_call(self, call_id):
+            noted.append(call_id)
+            await asyncio.sleep(pauses.pop(0))
+
+    call = StoredCall(uuid.uuid4(), "sleep", "{}", started=False)
+    parts = dict.fromkeys(("turn", "router", "route", "agent", "tools", "signals", "take_up"))
+    await TurnRunner(recorder=Recorder(), **parts).start_call(call)
+    assert noted == [str(call.id)] * 3

@@ -14,6 +14,7 @@ from channels.db import database_sync_to_async
 from apps.accounts.models import User
 from apps.chat import consumers
 from apps.chat.live import live as live_part
+from apps.chat.stream import follow
 from apps.runtime.db import db
 from tests.chat.clients import detail, new_session, say, socket_of, text_of
 from tests.chat.served import broker, eventually, signed_in, stop  # noqa: F401 -- a fixture
@@ -151,6 +152,32 @@ async def test_unsubscribe_ends_the_events(live, model):
         await watcher.until_chunk("finish")
         await quiet(socket)
         assert len(socket.events()) == seen
+
+
+async def test_a_subscription_that_can_not_be_cancelled_is_silent_once_it_was_replaced(live, model, monkeypatch):
+    """As when it ends while a Redis client connects, which swallows the cancellation."""
+    real, deaf = follow.stored_part, asyncio.Event()
+
+    async def busy(*args):
+        if not deaf.is_set():
+            deaf.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(30)
+        return await real(*args)
+
+    session = new_session(live)
+    spoken = [{"text": "One two three four five six seven eight", "chunk": 4, "delay": 0.2}]
+    async with socket_of(live) as socket:
+        turn = await socket.say(session, model.script("deaf", spoken))
+        monkeypatch.setattr(follow, "stored_part", busy)
+        await subscribe(socket, session)
+        await call(eventually, deaf.is_set)
+        await subscribe(socket, session)
+        await socket.until_chunk("finish")
+        await quiet(socket)
+        places = [event["event_id"] for event in socket.events() if event["turn_id"] == turn]
+        assert places == list(dict.fromkeys(places))
+        assert len(live_part().feeds) == 1
 
 
 # Foreign ids ----------------------------------------------------------------------------------------------------

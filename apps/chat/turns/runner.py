@@ -218,11 +218,24 @@ class TurnRunner:
             reason = f"{INTERRUPTED}: it was cut off; whether it took effect is unknown"
             await self.recorder.end_call(self.row(call, reason, kind=NO_RESULT, is_error=True))
             return
-        await self.recorder.start_call(str(call.id))
+        await self.start_call(call)
         result = await self.tools.call(call.name, call.arguments, self.context(call))
         text, is_error = render_result(result)
         await self.recorder.end_call(self.row(call, object_text(parse_object(clean(text))), is_error=is_error))
         self.watch_for_empty_calls(call, is_error=is_error)
+
+    async def start_call(self, call: StoredCall) -> None:
+        """Note that a call is about to run; what took as long as a lease lasts is noted again, for whom it still holds.
+
+        Raises:
+            Replaced: When another runner has taken over, as while this process was frozen.
+        """
+        now = asyncio.get_running_loop().time
+        while True:
+            began = now()
+            await self.recorder.start_call(str(call.id))
+            if now() - began < settings.LEASE_SECONDS:
+                return
 
     def watch_for_empty_calls(self, call: StoredCall, *, is_error: bool) -> None:
         """Count refused calls without readable arguments that follow one another.
