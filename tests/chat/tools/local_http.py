@@ -65,10 +65,12 @@ class LocalServer:
                 writer.write(answer)
             else:
                 answering = asyncio.ensure_future(answer(writer))
-                await reader.read()  # ends when the client closes
-                self.client_gone.set()
-                answering.cancel()
-                await asyncio.wait([answering])
+                try:
+                    await reader.read()  # ends when the client closes, or breaks when it does so with much unread
+                finally:
+                    self.client_gone.set()
+                    answering.cancel()
+                    await asyncio.wait([answering])
             await writer.drain()
         writer.close()
 
