@@ -204,6 +204,6 @@ def close_thread_connections() -> Iterator[None]:
 
 
 #: What the suite tries of a property that needn't be tried more often; `deep` tries each 3 000 times.
-hypothesis.settings.register_profile("suite", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("suite", max_examples=30, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=3000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))

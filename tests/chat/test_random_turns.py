@@ -30,7 +30,7 @@ from tests.conftest import make_person
 pytestmark = pytest.mark.django_db
 
 #: The suite's short form meets all that can happen, too.
-TURNS = 1_000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 250
+TURNS = 1_000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 150
 #: Friday evening: the turns go on through two midnights of a week and into the next one.
 FRIDAY = datetime(2026, 11, 13, 22, tzinfo=UTC)
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
