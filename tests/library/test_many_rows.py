@@ -128,6 +128,7 @@ def test_lists_take_as_many_queries_with_many_rows_as_with_few(owner, browser):
     few = {path: look(browser, owner.client, path) for path in paths}
 
     add_runs(agents, MANY)
+    look(browser, owner.client, paths[-1])  # a token notes once a minute that it was used
     reset_queries()
 
     many = {path: look(browser, owner.client, path) for path in paths}
