@@ -229,11 +229,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except BaseException:
             feed.close()
             raise
-        if found["follow"] is not None:
-            feed.hear(found["follow"])
-        if found["active"] is not None:
-            feed.hear(found["active"].pk)
-        turn = found["active"]
+        newest = found["newest"]
+        turn = newest if newest is not None and not newest.is_over else None
+        lacking = [found["follow"], turn and turn.pk]
+        feed.begin(list(dict.fromkeys(filter(None, lacking))), newest and newest.pk)
         self.outbox.put_now(
             {
                 "type": "subscribed",
@@ -393,7 +392,7 @@ def subscription_facts(user: Any, session_id: UUID, turn_id: UUID | None) -> dic
     asked = queries.turn_of(session_id, turn_id) if turn_id else None
     return {
         "follow": asked.pk if asked else None,
-        "active": queries.active_turn(session_id),
+        "newest": queries.newest_turn(session_id),
         "latest_sequence": queries.latest_sequence(session_id),
         "waiting": queries.waiting(session_id),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from apps.runtime.loop import end_tasks
 
 logger = structlog.get_logger(__name__)
 
-#: How often followed sessions without a turn are compared with the rows, for announcements that were missed.
+#: How often followed sessions without a turn are compared with the rows, for turns that nobody announced here.
 CHECK_SECONDS = 5.0
 
 SidebarListener = Callable[[dict[str, Any]], None]
@@ -31,8 +31,9 @@ class SessionFeed:
     """One reader's view of a session: the events of its turns, one turn after another."""
 
     def __init__(self, live: Live, session_id: UUID) -> None:
-        """Hear of new turns from now on; `events` does the work, and `close` ends the hearing."""
+        """Hear of new turns from now on; `begin` says where, `events` does the work, and `close` ends the hearing."""
         self.session_id = session_id
+        self.newest: UUID | None = None
         self.is_idle = False
         self.is_closed = False
         self._live = live
@@ -41,6 +42,20 @@ class SessionFeed:
         self._expired = False
         self._news = asyncio.Event()
         live.feeds[session_id].add(self)
+
+    def begin(self, turns: Sequence[UUID], newest: UUID | None) -> None:
+        """Follow these turns before those that were heard of while the rows were read.
+
+        Args:
+            turns: What the reader lacks, oldest first.
+            newest: The session's newest turn, as the rows told; None when it had none.
+        """
+        heard = [turn_id for turn_id in self._turns if turn_id not in turns]
+        self._turns = deque([*turns, *heard])
+        self._known.update(turns)
+        if newest is not None:
+            self._known.add(newest)
+        self.newest = heard[-1] if heard else newest
 
     def close(self) -> None:
         """Stop hearing of new turns, and tell no more of those that are known."""
@@ -52,13 +67,13 @@ class SessionFeed:
         if turn_id not in self._known:
             self._known.add(turn_id)
             self._turns.append(turn_id)
+            self.newest = turn_id
             self._news.set()
 
     def expire(self) -> None:
-        """Announcements may have been missed: a reader that waits for the next turn must look at the rows."""
-        if self.is_idle:
-            self._expired = True
-            self._news.set()
+        """What is told besides turns may have been missed: when none runs any more, the reader must read the rows."""
+        self._expired = True
+        self._news.set()
 
     async def events(self, after: EventId) -> AsyncGenerator[tuple[UUID, Event]]:
         """Yield the events of the turns heard of; those of the first begin after a place.
@@ -75,12 +90,12 @@ class SessionFeed:
                             return
                         yield turn_id, event
                 after = BEGINNING
+            if self._expired:
+                raise StreamExpired
             self.is_idle = True
             await self._news.wait()
             self.is_idle = False
             self._news.clear()
-            if self._expired:
-                raise StreamExpired
 
 
 class Live:
@@ -175,17 +190,19 @@ class Live:
     async def _check_for_ever(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            idle = [feed for feeds in self.feeds.values() for feed in feeds if feed.is_idle]
+            idle = {feed: feed.newest for feeds in self.feeds.values() for feed in feeds if feed.is_idle}
             if not idle:
                 continue
             try:
-                active = await db(queries.active_turns, {feed.session_id for feed in idle})
+                newest = await db(queries.newest_turns, {feed.session_id for feed in idle})
+                for feed, known in idle.items():
+                    if newest.get(feed.session_id) not in {None, known}:
+                        missed = await db(queries.turns_after, feed.session_id, known)
+                        if feed.newest == known:  # else it heard of a turn meanwhile; the next look finds the rest
+                            for turn_id in missed:
+                                feed.hear(turn_id)
             except (OperationalError, InterfaceError) as error:
                 logger.warning("session_check_failed", error=type(error).__name__)
-                continue
-            for feed in idle:
-                if turn_id := active.get(feed.session_id):
-                    feed.hear(turn_id)
 
 
 _live: Live | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 
 from apps.chat.models import Message, PendingMessage, Session, Turn
 from apps.chat.stream.fold import Row
@@ -99,10 +99,24 @@ def active_turn(session_id: UUID) -> Turn | None:
     return Turn.objects.in_flight().filter(session=session_id).first()
 
 
-def active_turns(session_ids: Iterable[UUID]) -> dict[UUID, UUID]:
-    """Return the turns in flight of many sessions: session id → turn id."""
-    rows = Turn.objects.in_flight().filter(session__in=list(session_ids))
-    return dict(rows.values_list("session_id", "id"))
+def newest_turn(session_id: UUID) -> Turn | None:
+    """Return the session's last turn, in flight or over."""
+    return Turn.objects.filter(session=session_id).order_by("-created_at").first()
+
+
+def newest_turns(session_ids: Iterable[UUID]) -> dict[UUID, UUID | None]:
+    """Return the last turns of many sessions: session id → turn id, or None where there is none."""
+    newest = Turn.objects.filter(session=OuterRef("pk")).order_by("-created_at").values("id")[:1]
+    sessions = Session.objects.filter(pk__in=list(session_ids)).annotate(newest_turn=Subquery(newest))
+    return dict(sessions.values_list("pk", "newest_turn"))
+
+
+def turns_after(session_id: UUID, turn_id: UUID | None) -> list[UUID]:
+    """Return the session's turns after one of them, oldest first; all of them after None."""
+    turns = Turn.objects.filter(session=session_id)
+    if turn_id is not None:
+        turns = turns.filter(created_at__gt=Subquery(Turn.objects.filter(pk=turn_id).values("created_at")))
+    return list(turns.order_by("created_at").values_list("id", flat=True))
 
 
 def waiting(session_id: UUID) -> dict[str, Any]:

@@ -214,21 +214,25 @@ class Hub:
 
     async def _read_for_ever(self) -> None:
         pause = FIRST_PAUSE_SECONDS
-        broken = True
+        is_placed = was_away = False
         while True:
             try:
-                if broken:
-                    self._control_at = max(self._control_at, await eventlog.last_id(self._client, self._control_key))
-                    for listener in self.on_reconnected:
-                        listener()
-                    broken = False
+                if was_away or not is_placed:
+                    newest = await eventlog.last_id(self._client, self._control_key)
+                    # Only the first time: what was announced while we were away is still to be read.
+                    if not is_placed:
+                        self._control_at, is_placed = newest, True
+                    if was_away:
+                        for listener in self.on_reconnected:
+                            listener()
+                    was_away = False
                 await self._read_once()
                 if len(self._watches) > MANY_LOGS:
                     await asyncio.sleep(GATHER_SECONDS)
                 pause = FIRST_PAUSE_SECONDS
             except RedisError as error:
                 logger.warning("hub_disconnected", error=type(error).__name__)
-                broken = True
+                was_away = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 

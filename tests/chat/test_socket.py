@@ -12,7 +12,8 @@ import websockets
 from channels.db import database_sync_to_async
 
 from apps.accounts.models import User
-from apps.chat import consumers
+from apps.chat import announce, consumers
+from apps.chat import live as live_module
 from apps.chat.live import live as live_part
 from apps.chat.stream import follow
 from apps.runtime.db import db
@@ -469,6 +470,22 @@ async def test_a_turn_begun_over_http_shows_up_in_another_tab(live, model):
         frames = await call(say, live, session, model.script("http", [{"text": "Over there", "chunk": 3}]))
         await socket.until_chunk("finish")
     assert shown(socket.events()) == frames[:-1]
+
+
+async def test_turns_that_nobody_announced_are_found_in_the_rows(live, model, monkeypatch):
+    monkeypatch.setattr(live_module, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(announce, "announce", lambda *args, **kwargs: None)
+    session = new_session(live)
+    async with socket_of(live) as socket:
+        await subscribe(socket, session)
+        told = []
+        for word in ("one", "two"):
+            told += (await call(say, live, session, model.script(word, [{"text": f"Number {word}"}])))[:-1]
+        await socket.until_chunk("finish")
+        await socket.until_chunk("finish")
+        last = await call(say, live, session, model.script("three", [{"text": "Number three"}]))
+        await socket.until_chunk("finish")
+    assert shown(socket.events()) == [*told, *last[:-1]]
 
 
 async def test_later_turns_follow_on_the_same_subscription(live, model):
