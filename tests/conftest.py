@@ -24,13 +24,22 @@ from apps.engines.demo.running import DemoHandle, running_demo
 from config.web import server_config
 from tests.services import free_port
 
+#: How long a test that is marked `long` may take before it counts as stuck.
+LONG_SECONDS = 3600
+
 PASSWORD = "correct horse battery staple"
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests: one that began last would keep a single processor busy while the others are done."""
+    """Begin with the long tests: one that began last would keep a single processor busy while the others are done.
+
+    They may take as long as they need, on a busy machine and in depth, but not for ever.
+    """
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(LONG_SECONDS))
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -18,11 +17,9 @@ SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = True
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 ACCOUNT_RATE_LIMITS = False
+_folder = tempfile.TemporaryDirectory(prefix="flightdeck-test-")  # goes with the process
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, because several threads and processes share it, as in the product.
-    DATABASES["default"]["TEST"] = {
-        "NAME": str(VAR_DIR / f"test-{os.getpid()}.sqlite3")  # several runs at once keep out of each other's way
-    }
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(_folder.name) / "test.sqlite3")}
     DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
-_workspace = tempfile.TemporaryDirectory(prefix="flightdeck-test-")  # goes with the process
-STORAGES["workspace"] = workspace_storage("", Path(_workspace.name))
+STORAGES["workspace"] = workspace_storage("", Path(_folder.name) / "workspace")
