@@ -12,7 +12,7 @@ import websockets
 from channels.db import database_sync_to_async
 
 from apps.accounts.models import User
-from apps.chat import consumers
+from apps.chat import consumers, outbox
 from apps.chat.live import live as live_part
 from apps.chat.stream import follow
 from apps.runtime.db import db
@@ -398,8 +398,8 @@ async def test_a_cut_connection_is_no_error(live, model, caplog):
 
 
 async def test_a_client_that_does_not_read_gets_4408_and_can_come_back(live, model, monkeypatch, caplog):
-    monkeypatch.setattr(consumers, "MOST_QUEUED_BYTES", 50_000)
-    monkeypatch.setattr(consumers, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(outbox, "MOST_QUEUED_BYTES", 50_000)
+    monkeypatch.setattr(outbox, "SLOW_SECONDS", 0.2)
     listener = live.server.server.servers[0].sockets[0]
     listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 8192)  # what the server's kernel takes off its hands
     marker = model.script("flood", [{"text": "x" * 1_000_000, "chunk": 20_000, "delay": 0.03}, {"text": "the end"}])
@@ -428,12 +428,12 @@ async def test_a_client_that_does_not_read_gets_4408_and_can_come_back(live, mod
 
 
 async def test_a_client_that_asks_without_reading_gets_4408(live, monkeypatch):
-    monkeypatch.setattr(consumers, "MOST_QUEUED_FRAMES", 20)
-    monkeypatch.setattr(consumers, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(outbox, "MOST_QUEUED_FRAMES", 20)
+    monkeypatch.setattr(outbox, "SLOW_SECONDS", 0.2)
     monkeypatch.setattr(consumers, "MOST_BAD_FRAMES", 10**6)
     outboxes = []
-    made = consumers.Outbox.__init__
-    monkeypatch.setattr(consumers.Outbox, "__init__", lambda self: (made(self), outboxes.append(self))[0])
+    made = outbox.Outbox.__init__
+    monkeypatch.setattr(outbox.Outbox, "__init__", lambda self: (made(self), outboxes.append(self))[0])
 
     async def stuck(self, text_data=None, **kwargs):
         await asyncio.Event().wait()
