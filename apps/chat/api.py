@@ -64,14 +64,24 @@ class SessionListView(APIView):
         sessions, total = queries.list_sessions(user=request.user, **page)
         return Response(shapes.SessionPageSerializer({"sessions": sessions, "total": total}).data)
 
-    @extend_schema(request=shapes.CreateSessionSerializer, responses={201: shapes.SessionSerializer, 404: NOT_FOUND})
+    @extend_schema(
+        request=shapes.CreateSessionSerializer,
+        responses={
+            201: shapes.SessionSerializer,
+            200: OpenApiResponse(shapes.SessionSerializer, description="The session that this graph has already."),
+            404: OpenApiResponse(shapes.ErrorSerializer, description="The graph isn't in your library."),
+        },
+    )
     def post(self, request: Request) -> Response:
-        """Make a session."""
+        """Make a session; with `builder_graph_id`, return the one of that graph of your library, made if need be."""
         data = shapes.CreateSessionSerializer(data=request.data)
         data.is_valid(raise_exception=True)
-        session = services.create_session(user=request.user, **data.validated_data)
-        session.refresh_from_db()
-        return Response(shapes.SessionSerializer(session).data, status=status.HTTP_201_CREATED)
+        if graph_id := data.validated_data.get("builder_graph_id"):
+            session, is_new = services.builder_session(user=request.user, graph_id=graph_id)
+        else:
+            session, is_new = services.create_session(user=request.user, dry_run=data.validated_data["dry_run"]), True
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response(shapes.SessionSerializer(session).data, status=code)
 
 
 class SessionView(APIView):
