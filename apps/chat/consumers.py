@@ -51,7 +51,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
     """One tab's socket."""
 
     user_id: UUID | None = None
-    session_key = ""
     is_closing = False
 
     async def connect(self) -> None:
@@ -65,9 +64,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.origin_is_ours():
             await self.close(ORIGIN_REFUSED)
             return
-        self.session_key = str(self.scope["session"].session_key or "")
         try:
-            user = await db(accounts.browser_session_user, self.session_key)
+            user = await db(self.signed_in)
         except (OperationalError, InterfaceError):
             await self.close(1013)  # try again later
             return
@@ -84,6 +82,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.spawn(self.send_for_ever())
         self.spawn(self.recheck_for_ever())
         self.spawn(self.join_group())
+
+    def signed_in(self) -> Any:
+        """Return the person whom the socket's key, or else its browser's session, signs in at this moment, or None."""
+        key = accounts.key_in(dict(self.scope["headers"]).get(b"authorization", b""))
+        if key is not None:
+            return accounts.user_for_key(key)
+        return accounts.browser_session_user(str(self.scope["session"].session_key or ""))
 
     def origin_is_ours(self) -> bool:
         """Return whether the page that opened the socket is ours; programs send no origin."""
@@ -328,7 +333,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def recheck(self) -> None:
         """Look at the sign-in again."""
         try:
-            user = await db(accounts.browser_session_user, self.session_key)
+            user = await db(self.signed_in)
         except (OperationalError, InterfaceError):
             return  # nobody can tell; the next look will
         if user is None or user.pk != self.user_id:

@@ -115,12 +115,13 @@ def browser_cookie(person: Any) -> str:
 
 @asynccontextmanager
 async def socket_of(
-    live: Any, person: Any = None, *, cookie: str | None = None, **options: Any
+    live: Any, person: Any = None, *, cookie: str | None = None, authorization: str | None = None, **options: Any
 ) -> AsyncIterator[Socket]:
-    """Open a websocket as a signed-in browser of our own origin does."""
+    """Open a websocket as a signed-in browser of our own origin does, or as a program with a key."""
     if cookie is None:
         cookie = await db(browser_cookie, person or live.owner)
+    headers = {"Cookie": cookie, **({"Authorization": authorization} if authorization is not None else {})}
     async with websockets.connect(
-        live.ws_url, origin=options.pop("origin", live.url), additional_headers={"Cookie": cookie}, **options
+        live.ws_url, origin=options.pop("origin", live.url), additional_headers=headers, **options
     ) as connection:
         yield Socket(connection)

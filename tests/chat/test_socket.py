@@ -341,6 +341,36 @@ async def test_a_changed_password_puts_out(live, settings):
         assert await closed(socket, timeout=5) == 4401
 
 
+def with_key(live, key):
+    return socket_of(live, cookie="", origin=None, authorization=f"Token {key}")
+
+
+async def test_a_program_comes_in_with_its_key_until_it_is_revoked(live, teammate, model):
+    tokens = "/api/accounts/tokens"
+    made = await call(live.owner.client.post, tokens, {"name": "program"}, format="json")
+    session = new_session(live)
+    async with with_key(live, made.json()["key"]) as program, with_key(live, live.owner.key) as other:
+        await subscribe(program, session)
+        await program.say(session, model.script("program", [{"text": "Hello, program"}]))
+        await program.until_chunk("finish")
+        assert text_of([event["chunk"] for event in program.events()]) == "Hello, program"
+        await quiet(other)
+        await asyncio.sleep(0.1)  # joining the group has no sign of its own
+        assert (await call(live.owner.client.delete, f"{tokens}/{made.json()['id']}")).status_code == 204
+        assert await closed(program, timeout=5) == 4401
+        await quiet(other)
+    async with with_key(live, teammate.key) as theirs:
+        await theirs.send(type="subscribe", session_id=session)
+        assert (await theirs.receive())["code"] == "not_found"
+
+
+@pytest.mark.parametrize("key", ["", "nobodys", "fd_\xff", "Token x"])
+async def test_a_key_that_opens_nothing_gets_4401_even_beside_a_good_cookie(live, key):
+    for cookie in ("", None):
+        async with socket_of(live, cookie=cookie, authorization=f"Token {key}") as socket:
+            assert await closed(socket) == 4401
+
+
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "http://127.0.0.1:1", "null", "http://127.0.0.1.evil.example", "file://"]
 )
