@@ -11,11 +11,12 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.chat import announce, queries
+from apps.chat.errors import TooManyQueued
 from apps.chat.fork import fork
 from apps.chat.models import Session, Turn
 from apps.chat.turns import pending
 from apps.chat.turns.places import lock_session
-from apps.chat.turns.start import Queued, Started, start_turn
+from apps.chat.turns.start import Queued, Started, start_turn, taken_before
 from apps.chat.turns.stop import StopAnswer, cancel_turn, end_log, request_stop
 from apps.library import services as library
 from apps.runtime.errors import NotFound
@@ -124,7 +125,13 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
     session = queries.access_session(user, session_id)
     allowance = pending.QueueAllowance(user.pk)
     if queries.active_turn(session.pk) is not None:
-        allowance.take()
+        try:
+            allowance.take()
+        except TooManyQueued:
+            # One that was taken already is never refused: its sender would take it for lost.
+            if (known := taken_before(session, data.get("client_message_id"))) is not None:
+                return known
+            raise
     taken: Started | Queued | None = None
     try:
         taken = start_turn(
@@ -137,7 +144,7 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
             tier=data.get("model", Turn.Tier.STANDARD),
         )
     finally:
-        if not isinstance(taken, Queued):
+        if not (isinstance(taken, Queued) and taken.is_new):
             allowance.give_back()
     return taken
 
