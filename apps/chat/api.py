@@ -30,15 +30,9 @@ from apps.runtime import sse
 from apps.runtime.db import db
 from apps.runtime.errors import DomainError
 from apps.runtime.eventlog import BEGINNING, EventId
-from apps.runtime.rest import PageQuerySerializer
+from apps.runtime.rest import PageQuerySerializer, caller_id
 
 SEARCH_LENGTH = 200
-SUGGESTED_PROMPTS = [
-    "What can you do for me?",
-    "Make a plan for my week and keep it as a list",
-    "Read https://example.com and tell me what it says",
-    "Explain how agents and blocks work here",
-]
 NOT_FOUND = OpenApiResponse(shapes.ErrorSerializer, description="Unknown, deleted or somebody else's.")
 
 
@@ -198,8 +192,8 @@ class SuggestedPromptsView(APIView):
 
     @extend_schema(responses=shapes.SuggestedPromptsSerializer)
     def get(self, request: Request) -> Response:
-        """Return up to four prompts."""
-        return Response({"prompts": SUGGESTED_PROMPTS})
+        """Return up to four prompts, some of them about your own agents when you have any."""
+        return Response({"prompts": queries.suggested_prompts(caller_id(request))})
 
 
 class _Door(APIView):

@@ -10,18 +10,10 @@ from django.test.utils import CaptureQueriesContext
 from apps.chat.models import Session
 from apps.library.models import LibraryAgent
 from tests.billing.crowds import at_once
+from tests.chat.agents import AGENTS, new_agent
 from tests.library.graphs.graphs import echo
 
 SESSIONS = "/api/chat/sessions"
-AGENTS = "/api/library/agents"
-
-
-def new_agent(person, **more):
-    """Put an agent into a person's library; returns its id and its graph's."""
-    answer = person.client.post(f"{AGENTS}/import", echo(**more), format="json")
-    assert answer.status_code == 201, answer.json()
-    agent = LibraryAgent.objects.get(pk=answer.json()["agent"]["id"])
-    return agent.pk, str(agent.graph_id_shared)
 
 
 def bind(person, graph_id, **more):
