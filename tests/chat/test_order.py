@@ -396,7 +396,8 @@ def session(transactional_db, owner) -> Session:
     stop=st.one_of(st.none(), st.none(), POINT),
 )
 @example(steps=[[("step", "a")], [engine.ReasoningDelta("Hm")]], deaths=[], stop=None)  # ends in thoughts alone
-@example(steps=[[engine.ReasoningDelta("Hm")]], deaths=[], stop=None)  # and without a tool
+@example(steps=[[("step", "a")], [engine.TextDelta("Hi")]], deaths=[], stop=None)  # ends in a word
+@example(steps=[[engine.ReasoningDelta("Hm")]], deaths=[], stop=None)  # thoughts without a tool
 @example(steps=[[engine.TextDelta("I do."), ("step", "a")], [engine.ReasoningDelta("Hm")]], deaths=[9], stop=None)
 @example(steps=[[engine.TextDelta("\x00")]], deaths=[], stop=None)  # nothing that can be stored
 @example(steps=[[engine.ReasoningDelta("\x00"), engine.TextDelta("Hi\x00")]], deaths=[6], stop=None)
