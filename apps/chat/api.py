@@ -102,8 +102,8 @@ class SessionView(APIView):
             "messages": page.messages,
             "has_more_messages": page.has_more,
             "oldest_sequence": page.oldest_sequence,
-            "total_prompt_tokens": session.prompt_tokens,
-            "total_completion_tokens": session.completion_tokens,
+            "total_prompt_tokens": session.prompt_tokens + (turn.prompt_tokens if turn else 0),
+            "total_completion_tokens": session.completion_tokens + (turn.completion_tokens if turn else 0),
             "active_stream": turn and {"turn_id": turn.pk, "status": turn.status, "resume_after": turn.resume_after},
         }
         return Response(shapes.SessionDetailSerializer(body).data)

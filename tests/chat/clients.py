@@ -91,10 +91,11 @@ class Socket:
     def events(self) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["type"] == "event"]
 
-    async def say(self, session: str, message: str) -> str:
+    async def say(self, session: str, message: str, **fields: Any) -> str:
         """Send a message and return the turn that answers it."""
         client_id = str(uuid.uuid4())
-        await self.send(type="message", session_id=session, message=message, client_message_id=client_id)
+        sent = {"session_id": session, "message": message, "client_message_id": client_id, **fields}
+        await self.send(type="message", **sent)
         early = []
         async with asyncio.timeout(15):
             while (frame := await self.receive()).get("client_message_id") != client_id:
