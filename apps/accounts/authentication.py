@@ -21,13 +21,10 @@ class ApiTokenAuthentication(authentication.BaseAuthentication):
         Raises:
             AuthenticationFailed: When it carries one that is malformed, unknown or revoked.
         """
-        scheme, _, key = authentication.get_authorization_header(request).partition(b" ")
-        if scheme.lower() != self.keyword.lower().encode():
+        key = services.key_in(authentication.get_authorization_header(request))
+        if key is None:
             return None
-        try:
-            user = services.user_for_key(key.strip().decode("ascii"))
-        except UnicodeDecodeError:
-            user = None
+        user = services.user_for_key(key)
         if user is None:
             raise exceptions.AuthenticationFailed("This token is unknown or revoked.")
         return user, None

@@ -44,6 +44,14 @@ def create_api_token(*, user: User, name: str) -> tuple[ApiToken, str]:
     return token, key
 
 
+def key_in(authorization: bytes) -> str | None:
+    """Return the key of an `Authorization: Token <key>` header; "" where it is no text, None where there is none."""
+    scheme, _, key = authorization.partition(b" ")
+    if scheme.lower() != b"token":
+        return None
+    return key.strip().decode("ascii") if key.isascii() else ""
+
+
 def user_for_key(key: str) -> User | None:
     """Return the person whose unrevoked key this is, or None; notes that it was used."""
     token = ApiToken.objects.usable().select_related("user").filter(key_hash=hash_key(key)).first()

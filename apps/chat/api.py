@@ -30,15 +30,9 @@ from apps.runtime import sse
 from apps.runtime.db import db
 from apps.runtime.errors import DomainError
 from apps.runtime.eventlog import BEGINNING, EventId
-from apps.runtime.rest import PageQuerySerializer
+from apps.runtime.rest import PageQuerySerializer, caller_id
 
 SEARCH_LENGTH = 200
-SUGGESTED_PROMPTS = [
-    "What can you do for me?",
-    "Make a plan for my week and keep it as a list",
-    "Read https://example.com and tell me what it says",
-    "Explain how agents and blocks work here",
-]
 NOT_FOUND = OpenApiResponse(shapes.ErrorSerializer, description="Unknown, deleted or somebody else's.")
 
 
@@ -64,14 +58,24 @@ class SessionListView(APIView):
         sessions, total = queries.list_sessions(user=request.user, **page)
         return Response(shapes.SessionPageSerializer({"sessions": sessions, "total": total}).data)
 
-    @extend_schema(request=shapes.CreateSessionSerializer, responses={201: shapes.SessionSerializer, 404: NOT_FOUND})
+    @extend_schema(
+        request=shapes.CreateSessionSerializer,
+        responses={
+            201: shapes.SessionSerializer,
+            200: OpenApiResponse(shapes.SessionSerializer, description="The session that this graph has already."),
+            404: OpenApiResponse(shapes.ErrorSerializer, description="The graph isn't in your library."),
+        },
+    )
     def post(self, request: Request) -> Response:
-        """Make a session."""
+        """Make a session; with `builder_graph_id`, return the one of that graph of your library, made if need be."""
         data = shapes.CreateSessionSerializer(data=request.data)
         data.is_valid(raise_exception=True)
-        session = services.create_session(user=request.user, **data.validated_data)
-        session.refresh_from_db()
-        return Response(shapes.SessionSerializer(session).data, status=status.HTTP_201_CREATED)
+        if graph_id := data.validated_data.get("builder_graph_id"):
+            session, is_new = services.builder_session(user=request.user, graph_id=graph_id)
+        else:
+            session, is_new = services.create_session(user=request.user, dry_run=data.validated_data["dry_run"]), True
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response(shapes.SessionSerializer(session).data, status=code)
 
 
 class SessionView(APIView):
@@ -98,8 +102,8 @@ class SessionView(APIView):
             "messages": page.messages,
             "has_more_messages": page.has_more,
             "oldest_sequence": page.oldest_sequence,
-            "total_prompt_tokens": session.prompt_tokens,
-            "total_completion_tokens": session.completion_tokens,
+            "total_prompt_tokens": session.prompt_tokens + (turn.prompt_tokens if turn else 0),
+            "total_completion_tokens": session.completion_tokens + (turn.completion_tokens if turn else 0),
             "active_stream": turn and {"turn_id": turn.pk, "status": turn.status, "resume_after": turn.resume_after},
         }
         return Response(shapes.SessionDetailSerializer(body).data)
@@ -188,8 +192,8 @@ class SuggestedPromptsView(APIView):
 
     @extend_schema(responses=shapes.SuggestedPromptsSerializer)
     def get(self, request: Request) -> Response:
-        """Return up to four prompts."""
-        return Response({"prompts": SUGGESTED_PROMPTS})
+        """Return up to four prompts, some of them about your own agents when you have any."""
+        return Response({"prompts": queries.suggested_prompts(caller_id(request))})
 
 
 class _Door(APIView):

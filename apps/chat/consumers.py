@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import msgspec
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
@@ -24,9 +23,11 @@ from apps.accounts import services as accounts
 from apps.chat import queries, services
 from apps.chat.frames import BadFrame, event_id_of, first_problem, read_frame, uuid_of
 from apps.chat.live import SessionFeed, live
+from apps.chat.outbox import SLOW_SECONDS, Outbox, TooSlow
 from apps.chat.serializers import SendMessageSerializer, queued_body
 from apps.chat.stream.follow import StreamExpired
 from apps.chat.turns.start import Queued
+from apps.library import queries as library
 from apps.runtime.db import db, db_until_done
 from apps.runtime.errors import DomainError, Invalid, Unavailable
 from apps.runtime.eventlog import BEGINNING, EventId
@@ -41,79 +42,15 @@ TOO_SLOW = 4408
 TOO_MANY_SOCKETS = 4429
 TOO_MANY_BAD_FRAMES = 4400
 
-MOST_QUEUED_FRAMES = 1000
-MOST_QUEUED_BYTES = 4 * 1024 * 1024
-SLOW_SECONDS = 5.0
 MOST_BAD_FRAMES = 10
 BAD_FRAMES_SECONDS = 60.0
 MOST_SUBSCRIPTIONS = 100
-
-
-class TooSlow(Exception):
-    """The client doesn't read what it is sent."""
-
-
-class Outbox:
-    """Frames on their way to one client, bounded: who waits too long for room is told so."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._frames: deque[str] = deque()
-        self._bytes = 0
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-
-    def put_now(self, frame: dict[str, Any]) -> None:
-        """Queue a small frame without waiting for room; there are few of them."""
-        self._push(msgspec.json.encode(frame).decode())
-
-    async def put(self, text: str) -> None:
-        """Queue an event.
-
-        Raises:
-            TooSlow: When there is no room for `SLOW_SECONDS`.
-        """
-        await self.wait_for_room()
-        self._push(text)
-
-    async def wait_for_room(self) -> None:
-        """Return once there is room for another frame.
-
-        Raises:
-            TooSlow: When there is none for `SLOW_SECONDS`.
-        """
-        if not self._room.is_set():
-            try:
-                async with asyncio.timeout(SLOW_SECONDS):
-                    await self._room.wait()
-            except TimeoutError:
-                raise TooSlow from None
-
-    def _push(self, text: str) -> None:
-        self._frames.append(text)
-        self._bytes += len(text)
-        self._news.set()
-        if len(self._frames) >= MOST_QUEUED_FRAMES or self._bytes >= MOST_QUEUED_BYTES:
-            self._room.clear()
-
-    async def get(self) -> str:
-        """Return the next frame, when there is one."""
-        while not self._frames:
-            self._news.clear()
-            await self._news.wait()
-        text = self._frames.popleft()
-        self._bytes -= len(text)
-        if len(self._frames) < MOST_QUEUED_FRAMES and self._bytes < MOST_QUEUED_BYTES:
-            self._room.set()
-        return text
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
     """One tab's socket."""
 
     user_id: UUID | None = None
-    session_key = ""
     is_closing = False
 
     async def connect(self) -> None:
@@ -121,14 +58,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self.accept()
         self.outbox = Outbox()
         self.subscriptions: dict[UUID, tuple[SessionFeed, asyncio.Task[None]]] = {}
+        self.executions: dict[UUID, asyncio.Task[None]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.bad_frames: deque[float] = deque()
         if not self.origin_is_ours():
             await self.close(ORIGIN_REFUSED)
             return
-        self.session_key = str(self.scope["session"].session_key or "")
         try:
-            user = await db(accounts.browser_session_user, self.session_key)
+            user = await db(self.signed_in)
         except (OperationalError, InterfaceError):
             await self.close(1013)  # try again later
             return
@@ -145,6 +82,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.spawn(self.send_for_ever())
         self.spawn(self.recheck_for_ever())
         self.spawn(self.join_group())
+
+    def signed_in(self) -> Any:
+        """Return the person whom the socket's key, or else its browser's session, signs in at this moment, or None."""
+        key = accounts.key_in(dict(self.scope["headers"]).get(b"authorization", b""))
+        if key is not None:
+            return accounts.user_for_key(key)
+        return accounts.browser_session_user(str(self.scope["session"].session_key or ""))
 
     def origin_is_ours(self) -> bool:
         """Return whether the page that opened the socket is ours; programs send no origin."""
@@ -201,6 +145,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "ping": self.on_ping,
             "subscribe": self.on_subscribe,
+            "subscribe_execution": self.on_subscribe_execution,
             "unsubscribe": self.on_unsubscribe,
             "message": self.on_message,
             "stop": self.on_stop,
@@ -221,8 +166,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         turn_id = uuid_of(frame, "turn_id", required=False)
         after = event_id_of(frame)
         self.drop(session_id)
-        if len(self.subscriptions) >= MOST_SUBSCRIPTIONS:
-            raise Invalid(f"At most {MOST_SUBSCRIPTIONS} sessions can be followed on one socket.")
+        self.check_subscriptions()
         feed = SessionFeed(live(), session_id)  # hears of turns that start while the rows are read
         try:
             found = await db(subscription_facts, self.user, session_id, turn_id)
@@ -247,9 +191,29 @@ class ChatConsumer(AsyncWebsocketConsumer):
         task = self.spawn(self.follow(feed, place))
         self.subscriptions[session_id] = (feed, task)
 
+    async def on_subscribe_execution(self, frame: dict[str, Any]) -> None:
+        """Follow a run of an agent: first a snapshot of it, then what changes, to its end."""
+        execution_id = uuid_of(frame, "execution_id")
+        self.drop_execution(execution_id)
+        self.check_subscriptions()
+        await db(library.access_execution, self.user.pk, execution_id)
+        self.executions[execution_id] = self.spawn(self.follow_execution(execution_id))
+
     async def on_unsubscribe(self, frame: dict[str, Any]) -> None:
-        """Stop following a session."""
-        self.drop(uuid_of(frame, "session_id"))
+        """Stop following a session, or a run."""
+        if "execution_id" in frame:
+            self.drop_execution(uuid_of(frame, "execution_id"))
+        else:
+            self.drop(uuid_of(frame, "session_id"))
+
+    def check_subscriptions(self) -> None:
+        """Refuse another subscription when there are too many.
+
+        Raises:
+            Invalid: To do so.
+        """
+        if len(self.subscriptions) + len(self.executions) >= MOST_SUBSCRIPTIONS:
+            raise Invalid(f"At most {MOST_SUBSCRIPTIONS} sessions and runs can be followed on one socket.")
 
     async def on_message(self, frame: dict[str, Any]) -> None:
         """Send a message; the answer is `accepted`, or `queued` when it waits for the turn in flight."""
@@ -294,6 +258,23 @@ class ChatConsumer(AsyncWebsocketConsumer):
         finally:
             feed.close()
 
+    async def follow_execution(self, execution_id: UUID) -> None:
+        """Pass on what a run tells, to its end."""
+        task = asyncio.current_task()
+        try:
+            async with aclosing(library.follow_run(live().hub, execution_id, None)) as events:
+                async for event in events:
+                    if self.executions.get(execution_id) is not task:
+                        return  # it was replaced, and couldn't be cancelled just then
+                    head = f'{{"type":"execution","execution_id":"{execution_id}"'
+                    place = f',"event_id":"{event.id}"' if event.id else ""
+                    await self.outbox.put(f'{head}{place},"event":{event.data.decode()}}}')
+        except TooSlow:
+            await self.close(TOO_SLOW)
+        finally:
+            if self.executions.get(execution_id) is task:
+                del self.executions[execution_id]
+
     def refuse(self, error: DomainError, client_message_id: Any) -> None:
         """Tell the client why a frame wasn't carried out."""
         echo = {"client_message_id": client_message_id} if isinstance(client_message_id, str) else {}
@@ -322,6 +303,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
             held[0].close()
             self.spawn(end_tasks(held[1]))
 
+    def drop_execution(self, execution_id: UUID) -> None:
+        """End a run's subscription."""
+        if task := self.executions.pop(execution_id, None):
+            self.spawn(end_tasks(task))
+
     def spawn(self, work: Any) -> asyncio.Task[None]:
         """Run work that ends with the socket."""
         task = asyncio.create_task(work)
@@ -346,7 +332,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def recheck(self) -> None:
         """Look at the sign-in again."""
         try:
-            user = await db(accounts.browser_session_user, self.session_key)
+            user = await db(self.signed_in)
         except (OperationalError, InterfaceError):
             return  # nobody can tell; the next look will
         if user is None or user.pk != self.user_id:

@@ -8,10 +8,27 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import F, OuterRef, Q, Subquery
+from django.utils.text import Truncator
 
 from apps.chat.models import Message, PendingMessage, Session, Turn
 from apps.chat.stream.fold import Row
+from apps.library import queries as library
 from apps.runtime.errors import NotFound
+
+MOST_PROMPTS = 4
+PROMPTS = (
+    "What can you do for me?",
+    "Make a plan for my week and keep it as a list",
+    "Read https://example.com and tell me what it says",
+    "Explain how agents and blocks work here",
+)
+#: Each is about one agent; somebody with fewer agents gets several about the same.
+PROMPTS_ABOUT_AGENTS = (
+    "Run my agent “{}” and show me what it gives back",
+    "What does my agent “{}” do, step by step?",
+    "How could I make my agent “{}” better?",
+)
+NAME_LENGTH = 60  # characters of an agent's name in a prompt
 
 #: Columns of a message that the API shows; page context and provider blocks stay inside.
 SHOWN = (
@@ -172,3 +189,12 @@ def folded(message: Message) -> Row:
         metadata=message.metadata,
         duration_ms=message.duration_ms,
     )
+
+
+def suggested_prompts(user_id: UUID) -> list[str]:
+    """Return up to four prompts to begin with: of a person's latest agents first, when there are some."""
+    names = [
+        Truncator(" ".join(name.split())).chars(NAME_LENGTH) for name in library.latest_agent_names(user_id, limit=3)
+    ]
+    about = [prompt.format(names[place % len(names)]) for place, prompt in enumerate(PROMPTS_ABOUT_AGENTS) if names]
+    return [*about, *PROMPTS][:MOST_PROMPTS]

@@ -11,30 +11,54 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.chat import announce, queries
+from apps.chat.errors import TooManyQueued
 from apps.chat.fork import fork
 from apps.chat.models import Session, Turn
 from apps.chat.turns import pending
 from apps.chat.turns.places import lock_session
-from apps.chat.turns.start import Queued, Started, start_turn
+from apps.chat.turns.start import Queued, Started, start_turn, taken_before
 from apps.chat.turns.stop import StopAnswer, cancel_turn, end_log, request_stop
+from apps.library import services as library
 from apps.runtime.errors import NotFound
 from apps.workspace import queries as workspace
 
 
-def create_session(*, user: Any, dry_run: bool = False, builder_graph_id: str = "") -> Session:
+def create_session(*, user: Any, dry_run: bool = False) -> Session:
     """Make a session.
 
     Args:
         user: Whose it is.
         dry_run: True where tools may change nothing.
-        builder_graph_id: The graph of the person's library that the session is bound to.
+    """
+    session = Session.objects.create(user=user, is_dry_run=dry_run)
+    session.refresh_from_db()
+    return session
+
+
+@transaction.atomic
+def builder_session(*, user: Any, graph_id: str) -> tuple[Session, bool]:
+    """Return the one session that belongs to a graph of a person's library, and whether it was made just now.
+
+    Args:
+        user: Whose library.
+        graph_id: The id that the graph's versions share.
 
     Raises:
         NotFound: When the graph isn't in the person's library.
     """
-    if builder_graph_id:
-        raise NotFound  # nobody's library holds a graph yet
-    return Session.objects.create(user=user, is_dry_run=dry_run)
+    try:
+        shared_id = UUID(graph_id)
+    except ValueError:
+        raise NotFound from None
+    # Whoever else asks for it waits here, and then finds what is made below.
+    agent = library.lock_agent(user_id=user.pk, touches=False, graph_id=shared_id)
+    named = Session.objects.of(user).with_state().filter(pk=library.builder_session_id(agent))
+    if (found := named.filter(builder_graph_id=str(shared_id)).first()) is not None:
+        return found, False
+    made = Session.objects.create(user=user, builder_graph_id=str(shared_id))
+    library.remember_builder_session(agent, made.pk)
+    made.refresh_from_db()
+    return made, True
 
 
 def rename_session(*, user: Any, session_id: UUID, title: str) -> None:
@@ -101,7 +125,13 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
     session = queries.access_session(user, session_id)
     allowance = pending.QueueAllowance(user.pk)
     if queries.active_turn(session.pk) is not None:
-        allowance.take()
+        try:
+            allowance.take()
+        except TooManyQueued:
+            # One that was taken already is never refused: its sender would take it for lost.
+            if (known := taken_before(session, data.get("client_message_id"))) is not None:
+                return known
+            raise
     taken: Started | Queued | None = None
     try:
         taken = start_turn(
@@ -114,7 +144,7 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
             tier=data.get("model", Turn.Tier.STANDARD),
         )
     finally:
-        if not isinstance(taken, Queued):
+        if not (isinstance(taken, Queued) and taken.is_new):
             allowance.give_back()
     return taken
 

@@ -11,7 +11,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
 from apps.accounts.models import User
-from apps.chat.api import SUGGESTED_PROMPTS
+from apps.chat import queries
 from apps.chat.models import MESSAGE_LIMIT, Turn
 from apps.chat.turns.route import fast_provider
 
@@ -29,7 +29,7 @@ def copilot(request: HttpRequest) -> HttpResponse:
         "demo": provider.name == "demo",
         "model": provider.model(Turn.Tier.STANDARD),
         "user": {"email": user.email, "name": user.get_short_name()},
-        "suggested_prompts": SUGGESTED_PROMPTS,
+        "suggested_prompts": queries.suggested_prompts(user.pk),
         "message_limit": MESSAGE_LIMIT,
         "file_limit_bytes": settings.WORKSPACE_FILE_LIMIT_BYTES,
     }

@@ -1,4 +1,4 @@
-"""What upper apps may ask of the library's runs."""
+"""What upper apps may ask of the library."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from apps.library.blocks.registry import all_blocks
 from apps.library.executor.cancel import cancel_execution
 from apps.library.executor.resume import resume_execution
 from apps.library.executor.start import start_execution
+from apps.library.graphs.agents import builder_session_id, remember_builder_session
+from apps.library.graphs.services import lock_agent
 from apps.library.models import Execution
 from apps.library.models.executions import Status
 
 __all__ = (
     "autopilot_depth",
     "block_names",
+    "builder_session_id",
     "cancel_execution",
     "is_to_stop",
+    "lock_agent",
+    "remember_builder_session",
     "resume_execution",
     "start_execution",
 )

@@ -7,7 +7,7 @@ import time
 from socket import SO_SNDBUF, SOL_SOCKET
 
 from apps.accounts.models import User
-from apps.chat import consumers
+from apps.chat import consumers, outbox
 from tests.browser.conftest import eventually, words
 
 SLOWLY = {"chunk": 8, "delay": 0.04}
@@ -114,8 +114,8 @@ def sockets_of(user: User) -> int:
 
 
 async def test_a_page_that_does_not_read_resumes(chat_of, model, live, monkeypatch, request):
-    monkeypatch.setattr(consumers, "SLOW_SECONDS", 0.3)
-    monkeypatch.setattr(consumers, "MOST_QUEUED_BYTES", 50_000)
+    monkeypatch.setattr(outbox, "SLOW_SECONDS", 0.3)
+    monkeypatch.setattr(outbox, "MOST_QUEUED_BYTES", 50_000)
     listener = live.server.server.servers[0].sockets[0]
     listener.setsockopt(SOL_SOCKET, SO_SNDBUF, 8192)  # what the server's kernel takes off its hands
     request.addfinalizer(lambda: listener.setsockopt(SOL_SOCKET, SO_SNDBUF, 1 << 20))

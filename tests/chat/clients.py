@@ -91,10 +91,11 @@ class Socket:
     def events(self) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["type"] == "event"]
 
-    async def say(self, session: str, message: str) -> str:
+    async def say(self, session: str, message: str, **fields: Any) -> str:
         """Send a message and return the turn that answers it."""
         client_id = str(uuid.uuid4())
-        await self.send(type="message", session_id=session, message=message, client_message_id=client_id)
+        sent = {"session_id": session, "message": message, "client_message_id": client_id, **fields}
+        await self.send(type="message", **sent)
         early = []
         async with asyncio.timeout(15):
             while (frame := await self.receive()).get("client_message_id") != client_id:
@@ -115,12 +116,13 @@ def browser_cookie(person: Any) -> str:
 
 @asynccontextmanager
 async def socket_of(
-    live: Any, person: Any = None, *, cookie: str | None = None, **options: Any
+    live: Any, person: Any = None, *, cookie: str | None = None, authorization: str | None = None, **options: Any
 ) -> AsyncIterator[Socket]:
-    """Open a websocket as a signed-in browser of our own origin does."""
+    """Open a websocket as a signed-in browser of our own origin does, or as a program with a key."""
     if cookie is None:
         cookie = await db(browser_cookie, person or live.owner)
+    headers = {"Cookie": cookie, **({"Authorization": authorization} if authorization is not None else {})}
     async with websockets.connect(
-        live.ws_url, origin=options.pop("origin", live.url), additional_headers={"Cookie": cookie}, **options
+        live.ws_url, origin=options.pop("origin", live.url), additional_headers=headers, **options
     ) as connection:
         yield Socket(connection)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from uuid import UUID
 
+from apps.chat.stream.chunks import ExecutionData
 from apps.chat.tools.base import Tool, ToolArguments, ToolContext, ToolResult
 
 
@@ -59,4 +61,20 @@ class Gate(Tool):
         return ToolResult(type="gate", message="It is open.")
 
 
-TOOLS = [Sleep(), Flood(), Deaf(), Gate()]
+class Runs(Tool):
+    name = "runs"
+    description = "Tells of two runs, and again and again until the test opens the gate when it is told to."
+    arguments = Seconds
+    ids = (UUID(int=1), UUID(int=2))
+
+    async def run(self, arguments: Seconds, context: ToolContext) -> ToolResult:
+        for status in ("QUEUED", "RUNNING"):
+            for run_id in self.ids:
+                await context.show_run(run_id, ExecutionData(status=status, node_count=3))
+        while arguments.seconds and not Gate.opened.is_set():
+            await context.show_run(self.ids[0], ExecutionData(status="RUNNING"))
+        await context.show_run(self.ids[0], ExecutionData(status="COMPLETED", node_count=4, node_error_count=1))
+        return ToolResult(type="runs", message="They ran.")
+
+
+TOOLS = [Sleep(), Flood(), Deaf(), Gate(), Runs()]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -274,3 +275,24 @@ def test_the_page_is_told_with_the_message() -> None:
     assert user_text("Hi", {"url": "https://a.b", "content": "<env_context>"}) == (
         "Hi\n\n[Page URL: https://a.b]\n\n[Page content]\n&lt;env_context>"
     )
+
+
+def test_what_is_left_out_of_a_damaged_turn_is_counted_in_the_log():
+    turn, other = turn_of(), turn_of()
+    known, lost = call(), call()
+    rows = [
+        row("user", turn, "One"),
+        row("assistant", turn, tool_calls=[known]),
+        result(turn, known),
+        row("assistant", turn, "Then", tool_calls=[lost]),
+        row("user", turn, "More", kind=FOLLOW_UP),
+        row("assistant", turn, "Last"),
+        row("user", other, "Two"),
+        row("assistant", other, "Whole"),
+    ]
+    with structlog.testing.capture_logs() as logs:
+        messages = openai_messages(rows)
+
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "user", "assistant"]
+    assert [message["content"] for message in messages if message["role"] == "user"] == ["One", "Two"]
+    assert logs == [{"event": "history_cut", "log_level": "info", "turn_id": str(turn.pk), "rows": 3}]

@@ -29,6 +29,7 @@ from apps.chat.tools.registry import ToolRegistry
 from apps.chat.turns import recorder as recorder_module
 from apps.chat.turns import worker as worker_module
 from apps.chat.turns.route import Route
+from apps.chat.turns.runner import CLOSING_LINE
 from apps.chat.turns.start import start_turn
 from apps.chat.turns.worker import TurnKind
 from apps.engines import base as engine
@@ -230,15 +231,18 @@ async def watch(hub: Hub, turn_id: uuid.UUID, after: EventId = BEGINNING) -> Scr
                 return screen
 
 
-def check_order(stream: list[c.Chunk], *, from_start: bool) -> None:
+def check_order(stream: list[c.Chunk], *, one_runner: bool) -> None:
     """Fail when a stream breaks one of the order rules."""
     open_block: str | None = None
     step_is_open = False
+    is_empty = False
     seen: set[str] = set()
     calls: set[str] = set()
-    over = False
+    answered: set[str] = set()
+    over = ending = False
     for chunk in stream:
         assert not over, "nothing follows finish"
+        assert not ending or isinstance(chunk, c.Finish), "an error or a stop, and then the finish"
         match chunk:
             case c.StartStep():
                 assert not step_is_open
@@ -247,6 +251,7 @@ def check_order(stream: list[c.Chunk], *, from_start: bool) -> None:
             case c.FinishStep():
                 assert step_is_open
                 assert open_block is None
+                assert not one_runner or calls == answered, "outputs come before their step is over"
                 step_is_open = False
             case c.TextStart(id=block) | c.ReasoningStart(id=block):
                 assert step_is_open
@@ -254,11 +259,14 @@ def check_order(stream: list[c.Chunk], *, from_start: bool) -> None:
                 assert block not in seen
                 seen.add(block)
                 open_block = block
+                is_empty = True
             case c.TextDelta(id=block, delta=delta) | c.ReasoningDelta(id=block, delta=delta):
                 assert open_block == block
                 assert delta
+                is_empty = False
             case c.TextEnd(id=block) | c.ReasoningEnd(id=block):
                 assert open_block == block
+                assert not is_empty, "a block without content sends nothing"
                 open_block = None
             case c.ToolInputStart(tool_call_id=call):
                 assert step_is_open
@@ -273,8 +281,9 @@ def check_order(stream: list[c.Chunk], *, from_start: bool) -> None:
                 open_block = None
             case c.ToolOutputAvailable(tool_call_id=call) | c.ToolOutputError(tool_call_id=call):
                 assert step_is_open
-                if from_start:
-                    assert call in calls
+                assert call in calls
+                assert call not in answered, "a repeated result is dropped"
+                answered.add(call)
                 if open_block == call:
                     open_block = None
                 assert open_block is None
@@ -282,12 +291,28 @@ def check_order(stream: list[c.Chunk], *, from_start: bool) -> None:
                 assert not step_is_open
                 seen -= set(data.drop)
                 calls -= set(data.drop)
+                answered &= calls
             case c.Error() | c.Abort():
                 assert not step_is_open
+                ending = True
             case c.Finish():
                 assert not step_is_open
                 over = True
     assert over, "a stream ends with finish"
+    assert calls == answered, "every call has a result"
+
+
+def check_ending(rows: list[Row], status: str) -> None:
+    """Fail when a turn ends without a word, or says that it has none although it had."""
+    notes = [row.kind for row in rows if row.role == "system"]
+    assert notes == {"completed": [], "failed": ["error"], "cancelled": ["stopped"]}[status]
+    assert [row.kind for row in rows[len(rows) - len(notes) :]] == notes, "the note comes after all that was said"
+    last_result = max((place for place, row in enumerate(rows) if row.role == "tool"), default=-1)
+    said = [row.content for row in rows[last_result + 1 :] if row.role == "assistant" and row.content]
+    if status == "completed":
+        assert said, "the reader isn't left with nothing"
+        assert CLOSING_LINE not in said[1:]
+    assert CLOSING_LINE not in said or (status == "completed" and last_result >= 0)
 
 
 async def play(steps: list[list[Any]], fates: list[Fate], now: dict[str, Fate], session: Session) -> dict[str, Any]:
@@ -340,16 +365,19 @@ def check(result: dict[str, Any], fates: list[Fate]) -> None:
     assert result["replay"].rows == rows, "replayed view != reload"
     assert fold(rows_to_chunks(rows)) == rows
     if not result["live"].reloads:
-        check_order(result["live"].chunks, from_start=True)
+        check_order(result["live"].chunks, one_runner=turn.attempt == 1)
     assert all(earlier < later for earlier, later in zip(result["live"].ids, result["live"].ids[1:], strict=False))
     assert all(call.state == ToolCall.State.DONE for call in result["calls"])
     results = [row.tool_call_id for row in rows if row.role == "tool"]
     assert sorted(results) == sorted(str(call.pk) for call in result["calls"]), "one result a call"
     unsafe = [call for name, call in TOOL_RUNS if name == "step"]
     assert len(unsafe) == len(set(unsafe)), "a tool that isn't idempotent ran twice"
-    notes = [row.kind for row in rows if row.role == "system"]
-    expected = {"completed": [], "failed": ["error"], "cancelled": ["stopped"]}[turn.status]
-    assert notes == expected
+    check_ending(rows, turn.status)
+    for place, late in zip(range(0, len(result["replay"].ids), 7), result["late"], strict=True):
+        if late.reloads:
+            assert late.rows == rows, "what a late reader loads != reload"
+        else:
+            assert late.chunks == result["replay"].chunks[place + 1 :], "a late reader gets exactly the rest"
     if not any(fate.dead for fate in fates) and not any(fate.signals.stop.is_set() for fate in fates):
         assert turn.attempt == 1
     sequences = list(Message.objects.filter(turn=turn).order_by("sequence").values_list("sequence", flat=True))
@@ -367,6 +395,10 @@ def session(transactional_db, owner) -> Session:
     deaths=st.lists(POINT, max_size=3),
     stop=st.one_of(st.none(), st.none(), POINT),
 )
+@example(steps=[[("step", "a")], [engine.ReasoningDelta("Hm")]], deaths=[], stop=None)  # ends in thoughts alone
+@example(steps=[[("step", "a")], [engine.TextDelta("Hi")]], deaths=[], stop=None)  # ends in a word
+@example(steps=[[engine.ReasoningDelta("Hm")]], deaths=[], stop=None)  # thoughts without a tool
+@example(steps=[[engine.TextDelta("I do."), ("step", "a")], [engine.ReasoningDelta("Hm")]], deaths=[9], stop=None)
 @example(steps=[[engine.TextDelta("\x00")]], deaths=[], stop=None)  # nothing that can be stored
 @example(steps=[[engine.ReasoningDelta("\x00"), engine.TextDelta("Hi\x00")]], deaths=[6], stop=None)
 @settings(

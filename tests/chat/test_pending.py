@@ -209,6 +209,32 @@ async def test_more_than_thirty_a_minute_over_all_sessions_are_refused(live, mod
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_queued")
 
 
+async def test_what_was_taken_is_never_refused_when_it_is_sent_again(live, model, monkeypatch):
+    monkeypatch.setattr(pending, "MOST_QUEUED_A_MINUTE", 2)
+    first, second, third = (str(uuid.uuid4()) for _ in range(3))
+    async with socket_of(live) as socket:
+        session = await asyncio.to_thread(new_session, live)
+        marker = model.script("taken", [{"tool": "gate", "arguments": {}}], [{"text": "Done."}])
+        await socket.send(type="subscribe", session_id=session)
+        await socket.send(type="message", session_id=session, message=marker, client_message_id=first)
+        turn = (await socket.until("accepted"))["turn_id"]
+        await socket.until_chunk("tool-input-available")
+
+        def again(client_id: str) -> httpx2.Response:
+            return post(live, session, "x", client_message_id=client_id)
+
+        waits = [await asyncio.to_thread(again, second) for _ in range(3)]
+        assert [(answer.status_code, answer.json()["buffer_length"]) for answer in waits] == [(202, 1)] * 3
+        assert (await asyncio.to_thread(again, third)).status_code == 202, "repeats aren't counted"
+        assert (await asyncio.to_thread(again, str(uuid.uuid4()))).status_code == 429
+        assert (await asyncio.to_thread(again, second)).json()["buffer_length"] == 2
+        await socket.send(type="message", session_id=session, message="x", client_message_id=first)
+        assert (await socket.until("accepted", client_message_id=first))["turn_id"] == turn
+        Gate.opened.set()
+        await socket.until_chunk("finish")
+    assert (await asyncio.to_thread(users, live, session))[1:] == ["x", "x"]
+
+
 async def test_without_redis_nobody_counts(live, model, monkeypatch):
     async with socket_of(live) as socket:
         session, _ = await at_the_gate(live, model, socket, "uncounted")

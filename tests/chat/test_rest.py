@@ -9,8 +9,11 @@ import httpx2
 import pytest
 from django.conf import settings as django_settings
 from django.test import Client
+from django.urls import reverse
+from django.utils.html import escape
 
 from apps.chat.models import Message, Session
+from tests.chat.agents import new_agent
 from tests.chat.clients import detail, new_session, sse_frames
 from tests.chat.served import broker, eventually, signed_in, stop, stream_url  # noqa: F401 -- a fixture
 
@@ -557,9 +560,49 @@ def test_the_api_answers_programs_with_json(owner):
     assert answer.headers["Content-Type"] == "application/json"
 
 
-def test_up_to_four_prompts_are_suggested(owner):
-    prompts = owner.client.get("/api/chat/suggested-prompts").json()["prompts"]
-    assert 1 <= len(prompts) <= 4
+def prompts_of(person):
+    answer = person.client.get("/api/chat/suggested-prompts")
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"prompts"}
+    return answer.json()["prompts"]
+
+
+def test_four_prompts_are_suggested_to_somebody_without_agents(owner, teammate):
+    new_agent(teammate, name="Theirs")
+    prompts = prompts_of(owner)
+    assert len(prompts) == len(set(prompts)) == 4
+    assert not any("Theirs" in prompt for prompt in prompts)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_prompts_are_made_from_ones_latest_agents(owner, teammate, count):
+    for number in range(count):
+        new_agent(owner, name=f"Agent {number}")
+    prompts = prompts_of(owner)
+    assert len(prompts) == len(set(prompts)) == 4
+    named = {number for number in range(count) if any(f"“Agent {number}”" in prompt for prompt in prompts)}
+    assert named == set(range(count)[-3:])
+    page = signed_in(owner).get(reverse("copilot")).content.decode()
+    assert all(escape(prompt) in page for prompt in prompts)
+    assert not any("Agent" in prompt and "“" in prompt for prompt in prompts_of(teammate))
+
+
+def test_prompts_pass_archived_agents_over_and_shorten_names(owner):
+    archived, _ = new_agent(owner, name="Put away")
+    new_agent(owner, name="A {} \n <b>name</b> " + "x" * 150)
+    owner.client.patch(f"/api/library/agents/{archived}", {"is_archived": True}, format="json")
+    prompts = prompts_of(owner)
+    assert not any("Put away" in prompt for prompt in prompts)
+    assert "“A {} <b>name</b> xxx" in prompts[0]
+    assert all(len(prompt) <= 120 and "\n" not in prompt for prompt in prompts)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_prompts_cost_the_same_however_many_agents_there_are(owner, count, django_assert_num_queries):
+    for _ in range(count):
+        new_agent(owner)
+    with django_assert_num_queries(2):  # the token, the agents
+        prompts_of(owner)
 
 
 def test_requests_are_taken_while_redis_is_away(owner, monkeypatch, settings):

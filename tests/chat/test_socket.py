@@ -12,7 +12,7 @@ import websockets
 from channels.db import database_sync_to_async
 
 from apps.accounts.models import User
-from apps.chat import announce, consumers
+from apps.chat import announce, consumers, outbox
 from apps.chat import live as live_module
 from apps.chat.live import live as live_part
 from apps.chat.stream import follow
@@ -342,6 +342,36 @@ async def test_a_changed_password_puts_out(live, settings):
         assert await closed(socket, timeout=5) == 4401
 
 
+def with_key(live, key):
+    return socket_of(live, cookie="", origin=None, authorization=f"Token {key}")
+
+
+async def test_a_program_comes_in_with_its_key_until_it_is_revoked(live, teammate, model):
+    tokens = "/api/accounts/tokens"
+    made = await call(live.owner.client.post, tokens, {"name": "program"}, format="json")
+    session = new_session(live)
+    async with with_key(live, made.json()["key"]) as program, with_key(live, live.owner.key) as other:
+        await subscribe(program, session)
+        await program.say(session, model.script("program", [{"text": "Hello, program"}]))
+        await program.until_chunk("finish")
+        assert text_of([event["chunk"] for event in program.events()]) == "Hello, program"
+        await quiet(other)
+        await asyncio.sleep(0.1)  # joining the group has no sign of its own
+        assert (await call(live.owner.client.delete, f"{tokens}/{made.json()['id']}")).status_code == 204
+        assert await closed(program, timeout=5) == 4401
+        await quiet(other)
+    async with with_key(live, teammate.key) as theirs:
+        await theirs.send(type="subscribe", session_id=session)
+        assert (await theirs.receive())["code"] == "not_found"
+
+
+@pytest.mark.parametrize("key", ["", "nobodys", "fd_\xff", "Token x"])
+async def test_a_key_that_opens_nothing_gets_4401_even_beside_a_good_cookie(live, key):
+    for cookie in ("", None):
+        async with socket_of(live, cookie=cookie, authorization=f"Token {key}") as socket:
+            assert await closed(socket) == 4401
+
+
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "http://127.0.0.1:1", "null", "http://127.0.0.1.evil.example", "file://"]
 )
@@ -399,8 +429,8 @@ async def test_a_cut_connection_is_no_error(live, model, caplog):
 
 
 async def test_a_client_that_does_not_read_gets_4408_and_can_come_back(live, model, monkeypatch, caplog):
-    monkeypatch.setattr(consumers, "MOST_QUEUED_BYTES", 50_000)
-    monkeypatch.setattr(consumers, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(outbox, "MOST_QUEUED_BYTES", 50_000)
+    monkeypatch.setattr(outbox, "SLOW_SECONDS", 0.2)
     listener = live.server.server.servers[0].sockets[0]
     listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 8192)  # what the server's kernel takes off its hands
     marker = model.script("flood", [{"text": "x" * 1_000_000, "chunk": 20_000, "delay": 0.03}, {"text": "the end"}])
@@ -429,12 +459,12 @@ async def test_a_client_that_does_not_read_gets_4408_and_can_come_back(live, mod
 
 
 async def test_a_client_that_asks_without_reading_gets_4408(live, monkeypatch):
-    monkeypatch.setattr(consumers, "MOST_QUEUED_FRAMES", 20)
-    monkeypatch.setattr(consumers, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(outbox, "MOST_QUEUED_FRAMES", 20)
+    monkeypatch.setattr(outbox, "SLOW_SECONDS", 0.2)
     monkeypatch.setattr(consumers, "MOST_BAD_FRAMES", 10**6)
     outboxes = []
-    made = consumers.Outbox.__init__
-    monkeypatch.setattr(consumers.Outbox, "__init__", lambda self: (made(self), outboxes.append(self))[0])
+    made = outbox.Outbox.__init__
+    monkeypatch.setattr(outbox.Outbox, "__init__", lambda self: (made(self), outboxes.append(self))[0])
 
     async def stuck(self, text_data=None, **kwargs):
         await asyncio.Event().wait()

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from apps.chat.models import Message, ToolCall, Turn
+from apps.chat.turns.runner import RETRY_SECONDS
 from apps.runtime.db import db
 from tests.chat.clients import detail, new_session, say, socket_of, text_of
 
@@ -182,6 +183,24 @@ def test_a_passing_fault_is_tried_again_before_anything_was_shown(live, model, m
     ] * 2
 
 
+def test_a_fault_that_stays_is_tried_again_three_times(live, model, monkeypatch):
+    monkeypatch.setattr("apps.chat.turns.runner.RETRY_SECONDS", tuple(second / 100 for second in RETRY_SECONDS))
+    marker = model.script("away", [{"status": 503}], repeat_last=True)
+
+    chunks = [chunk for _, chunk in say(live, new_session(live), marker)][:-1]
+
+    assert chunks[-2]["errorText"].startswith("[code:model_unreachable] ")
+    assert len(model.requests("away")) == 4
+
+
+def test_a_fault_that_will_not_pass_is_not_tried_again(live, model):
+    marker = model.script("refused", [{"status": 400, "body": {"error": {"message": "no"}}}], repeat_last=True)
+
+    say(live, new_session(live), marker)
+
+    assert len(model.requests("refused")) == 1
+
+
 def test_a_fault_after_something_was_shown_is_not_tried_again(live, model):
     marker = model.script("half", [{"text": "Half an"}, {"disconnect": True}])
 
@@ -209,6 +228,42 @@ def test_five_empty_calls_in_a_row_end_the_turn(live, model):
     assert len(model.requests("stuck")) == 5
 
 
+def test_empty_calls_that_do_not_follow_one_another_are_borne(live, model):
+    empty = [{"tool": "todo_write", "arguments": {}}]
+    good = [{"tool": "sleep", "arguments": {"seconds": 0}}]
+    marker = model.script("clumsy", *[empty] * 4, good, *[empty] * 4, [{"text": "There."}])
+
+    chunks = [chunk for _, chunk in say(live, new_session(live), marker)][:-1]
+
+    assert text_of(chunks) == "There."
+    assert len(model.requests("clumsy")) == 10
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([[{"tool": "sleep", "arguments": {"seconds": 0}}], [{"reasoning": "Hm."}, {"text": "Well."}]], "Well."),
+        ([[{"text": "First."}, {"tool": "sleep", "arguments": {"seconds": 0}}], [{"text": "Then."}]], "First.Then."),
+        ([[{"reasoning": "Hm."}, {"text": "At once."}]], "At once."),
+    ],
+)
+def test_where_something_was_said_there_is_no_closing_line(live, model, steps, said):
+    chunks = [chunk for _, chunk in say(live, new_session(live), model.script("said", *steps))][:-1]
+
+    assert text_of(chunks) == said
+    assert [chunk["type"] for chunk in chunks].count("start-step") == len(steps)
+
+
+def test_thoughts_alone_without_a_tool_and_an_error_have_no_closing_line(live, model):
+    for name, steps in (
+        ("thoughts", [[{"reasoning": "Hm."}]]),
+        ("refused-later", [[{"tool": "sleep", "arguments": {"seconds": 0}}], [{"reasoning": "Hm."}, {"status": 400}]]),
+    ):
+        chunks = [chunk for _, chunk in say(live, new_session(live), model.script(name, *steps))][:-1]
+        assert text_of(chunks) == ""
+        assert [chunk["type"] for chunk in chunks[-2:]] == ["error", "finish"], name
+
+
 def test_reasoning_alone_after_tools_gets_a_closing_line(live, model):
     marker = model.script(
         "mute", [{"tool": "sleep", "arguments": {"seconds": 0}}], [{"reasoning": "That is all I wanted."}]
@@ -217,3 +272,5 @@ def test_reasoning_alone_after_tools_gets_a_closing_line(live, model):
     chunks = [chunk for _, chunk in say(live, new_session(live), marker)][:-1]
 
     assert text_of(chunks) == "Done: nothing more to add."
+    kinds = [chunk["type"] for chunk in chunks]
+    assert kinds.count("start-step") == 3, "it has a step of its own"

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
+import structlog
 
 from apps.runtime import eventlog
 from apps.runtime.eventlog import BEGINNING, Entry, EventId, EventLogWriter, read_all_after
@@ -151,6 +152,24 @@ async def test_what_cannot_be_sent_waits_for_redis_and_beyond_a_mebibyte_leaves_
     await writer.aclose()
     await client.aclose()
     server.stop()
+
+
+async def test_a_redis_that_is_away_is_told_of_with_a_trace_once(key):
+    server = PrivateRedis()
+    client = redis.asyncio.Redis.from_url(server.url)
+    writer = writer_of(client, key)
+    server.stop()
+    with structlog.testing.capture_logs() as logs:
+        writer.append(entry(1))
+        async with asyncio.timeout(10):
+            while len(logs) < 3:
+                await asyncio.sleep(0.02)
+        await writer.aclose()
+    await client.aclose()
+
+    failures = [line for line in logs if line["event"] == "event_log_unreachable"]
+    assert [line["exc_info"] for line in failures] == [True] + [False] * (len(failures) - 1)
+    assert {line["log_level"] for line in failures} == {"warning"}
 
 
 async def test_the_hub_loses_nothing_while_it_follows_many_logs(client):

@@ -169,6 +169,24 @@ class DataPendingDrained(Base, frozen=True, tag="data-pending-drained"):
     data: DrainedData
 
 
+class ExecutionData(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a run of an agent stands; the words of its status are the library's."""
+
+    status: str
+    node_count: int = 0
+    node_error_count: int = 0
+
+
+class DataExecution(Base, frozen=True, tag="data-execution"):
+    """Progress of a run that this turn started; `id` is the run's, so that later ones take the place of earlier ones.
+
+    Shown live, never stored: the run has rows of its own.
+    """
+
+    id: str
+    data: ExecutionData
+
+
 class UsageData(msgspec.Struct, frozen=True):
     """Tokens of the turn so far; never money."""
 
@@ -223,6 +241,7 @@ Chunk = (
     | DataStatus
     | DataRewind
     | DataPendingDrained
+    | DataExecution
     | MessageMetadata
     | Error
     | Abort

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from apps.chat.stream.chunks import ExecutionData
 from apps.chat.tools.permissions import Permissions
 
 
@@ -34,6 +35,10 @@ class ToolFailure(ToolResult):
     details: dict[str, Any] | None = None
 
 
+async def nobody_watches(execution_id: UUID, progress: ExecutionData) -> None:
+    """Take word of a run where nobody is shown it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
     """What a running tool may know and do.
@@ -47,6 +52,8 @@ class ToolContext:
         permissions: What the turn may use. Its tools are chosen by it already; what tools do on top is their matter.
         progress: Tells people what is being done right now (a short sentence, shown live, not stored). Awaiting it
             is a cancellation point, so a tool that reports as it works can always be stopped.
+        show_run: Tells people where a run of an agent stands that the tool started; a later word on the same run takes
+            the earlier one's place. A new status is told at once, figures now and then. A cancellation point too.
     """
 
     user_id: UUID
@@ -56,6 +63,7 @@ class ToolContext:
     dry_run: bool
     progress: Callable[[str], Awaitable[None]]
     permissions: Permissions = field(default_factory=Permissions)
+    show_run: Callable[[UUID, ExecutionData], Awaitable[None]] = nobody_watches
 
 
 class Tool(ABC):

@@ -130,6 +130,11 @@ class Recorder:
         if not self._is_ending:
             self._publisher.emit(c.DataStatus(data=c.StatusData(message=clean(message)[:200]), transient=True))
 
+    def show_run(self, execution_id: UUID, progress: c.ExecutionData) -> None:
+        """Show where a run stands that a tool of the open step started."""
+        if not self._is_ending:
+            self._publisher.emit(c.DataExecution(id=str(execution_id), data=progress))
+
     def take(self, event: engine.EngineEvent) -> None:
         """Publish what the model said. Calls that it writes at the same time follow one another."""
         if self._is_ending:

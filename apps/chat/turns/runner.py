@@ -17,6 +17,7 @@ from django.conf import settings
 
 from apps.chat.agents.agent import Agent
 from apps.chat.models import Message
+from apps.chat.stream.chunks import ExecutionData
 from apps.chat.stream.fold import NO_RESULT, Row, object_text, parse_object
 from apps.chat.tools.base import ToolContext
 from apps.chat.tools.registry import ToolRegistry, render_result
@@ -271,6 +272,15 @@ class TurnRunner:
                 shown_at = time.monotonic()
                 self.recorder.status(message)
 
+        runs: dict[UUID, tuple[str, float]] = {}
+
+        async def show_run(execution_id: UUID, progress: ExecutionData) -> None:
+            await asyncio.sleep(0)
+            status, told_at = runs.get(execution_id, ("", 0.0))
+            if progress.status != status or time.monotonic() - told_at >= STATUS_EVERY_SECONDS:
+                runs[execution_id] = (progress.status, time.monotonic())
+                self.recorder.show_run(execution_id, progress)
+
         return ToolContext(
             user_id=self.turn.user_id,
             session_id=self.turn.session_id,
@@ -279,6 +289,7 @@ class TurnRunner:
             dry_run=self.turn.is_dry_run,
             permissions=self.turn.permissions,
             progress=progress,
+            show_run=show_run,
         )
 
     async def close_silence(self) -> None:

@@ -33,9 +33,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A message waits for the turn in flight; `buffer_length` messages wait now."""
+    """A message waits for the turn in flight, since now if `is_new`; `buffer_length` messages wait now."""
 
     buffer_length: int
+    is_new: bool
 
 
 @transaction.atomic
@@ -73,23 +74,17 @@ def start_turn(
     """
     if not lock_session(session.pk):
         raise NotFound
-    if client_message_id is not None:
-        known = Message.objects.filter(session=session, client_message_id=client_message_id).first()
-        if known is not None and known.turn_id is not None:
-            return Started(known.turn_id, is_new=False)
-        waiting = PendingMessage.objects.filter(session=session)
-        if waiting.filter(client_message_id=client_message_id).exists():
-            return Queued(waiting.count())
+    if (known := taken_before(session, client_message_id)) is not None:
+        return known
     if Turn.objects.in_flight().filter(session=session).exists():
-        return Queued(
-            pending.push(
-                session,
-                content=message,
-                file_ids=file_ids or [],
-                context=context,
-                client_message_id=client_message_id,
-            )
+        count = pending.push(
+            session,
+            content=message,
+            file_ids=file_ids or [],
+            context=context,
+            client_message_id=client_message_id,
         )
+        return Queued(count, is_new=True)
     limits.check_spend(session.user_id)
     turn = Turn.objects.create(
         id=uuid4(), session=session, mode=mode, tier=tier, origin=origin, permissions=permissions
@@ -110,6 +105,19 @@ def start_turn(
     Session.objects.filter(pk=session.pk, title="").update(title=first_title(message))
     tell_start(session, turn.pk)
     return Started(turn.pk, is_new=True)
+
+
+def taken_before(session: Session, client_message_id: UUID | None) -> Started | Queued | None:
+    """Return what became of a message that its sender sent before, or None when it is new."""
+    if client_message_id is None:
+        return None
+    known = Message.objects.filter(session=session, client_message_id=client_message_id).first()
+    if known is not None and known.turn_id is not None:
+        return Started(known.turn_id, is_new=False)
+    waiting = PendingMessage.objects.filter(session=session)
+    if waiting.filter(client_message_id=client_message_id).exists():
+        return Queued(waiting.count(), is_new=False)
+    return None
 
 
 def model_prefix(session: Session) -> str:

@@ -160,6 +160,6 @@ class ExecutionEventsView(APIView):
 
 async def frames(execution_id: UUID, after: EventId | None) -> AsyncGenerator[bytes]:
     """Yield a run's frames through this process's hub, which is had on the loop that serves connections."""
-    async with aclosing(follow_run(shared_hub(), execution_id, after)) as found:
-        async for frame in found:
-            yield frame
+    async with aclosing(follow_run(shared_hub(), execution_id, after)) as events:
+        async for event in events:
+            yield sse.frame(event.id, event.data)

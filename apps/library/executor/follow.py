@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from apps.library.executor import queries
 from apps.library.executor.events import END, RELOAD, log_key
-from apps.runtime import eventlog, sse
+from apps.runtime import eventlog
 from apps.runtime.db import db_until_done
 from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.hub import Follower, Hub
@@ -22,8 +23,15 @@ SILENCE_SECONDS = 5.0
 AWAY_SECONDS = 0.5
 
 
-async def follow_run(hub: Hub, execution_id: UUID, after: EventId | None) -> AsyncGenerator[bytes]:
-    """Yield SSE frames of a run until its end.
+class RunEvent(NamedTuple):
+    """Something that a run tells: where a reader goes on after it (nowhere after the end), and a line of JSON."""
+
+    id: str
+    data: bytes
+
+
+async def follow_run(hub: Hub, execution_id: UUID, after: EventId | None) -> AsyncGenerator[RunEvent]:
+    """Yield what a run tells until its end.
 
     Args:
         hub: This process's reader.
@@ -39,9 +47,9 @@ async def follow_run(hub: Hub, execution_id: UUID, after: EventId | None) -> Asy
             found = await db_until_done(queries.snapshot, execution_id)
             if found is None:
                 return
-            yield sse.frame(str(place), msgspec.json.encode(found))
+            yield RunEvent(str(place), msgspec.json.encode(found))
         if await db_until_done(queries.is_over, execution_id):
-            yield await last_frame(execution_id)
+            yield await last_event(execution_id)
             return
         follower = Follower(hub, log_key(execution_id), place)
         async with aclosing(follower.entries(SILENCE_SECONDS)) as entries:
@@ -53,15 +61,15 @@ async def follow_run(hub: Hub, execution_id: UUID, after: EventId | None) -> Asy
                 if entry.kind in {END, RELOAD} or not place.is_followed_by(entry.id):
                     break
                 place = entry.id
-                yield sse.frame(str(entry.id), entry.data)
+                yield RunEvent(str(entry.id), entry.data)
         place = None  # the rows are told anew, and the end after them
 
 
-async def last_frame(execution_id: UUID) -> bytes:
+async def last_event(execution_id: UUID) -> RunEvent:
     """Return the end of a run, by its row."""
     found = await db_until_done(queries.snapshot, execution_id)
     run = found["run"] if found is not None else {"status": "TERMINATED"}
-    return sse.frame("", msgspec.json.encode({"type": END, "run": run}))
+    return RunEvent("", msgspec.json.encode({"type": END, "run": run}))
 
 
 async def newest(hub: Hub, execution_id: UUID) -> EventId:

@@ -10,10 +10,13 @@ from django.utils import timezone
 
 from apps.library.errors import UnknownCredential
 from apps.library.graphs import queries
+from apps.library.graphs.exporter import as_uuid
 from apps.library.graphs.folders import lock_folder
 from apps.library.graphs.services import lock_agent
 from apps.library.models import Credential, LibraryAgent, Preset
 from apps.runtime.errors import NotFound
+
+BUILDER_SESSION = "builder_chat_session_id"
 
 
 def change_agent(*, user_id: UUID, agent_id: UUID, **changes: Any) -> LibraryAgent:
@@ -38,6 +41,17 @@ def change_agent(*, user_id: UUID, agent_id: UUID, **changes: Any) -> LibraryAge
             setattr(agent, name, value)
         agent.save(update_fields=list(changes))
         return agent
+
+
+def builder_session_id(agent: LibraryAgent) -> UUID | None:
+    """Return the conversation that an agent's settings name as its builder's; it may be gone, or never have been."""
+    return as_uuid(agent.settings.get(BUILDER_SESSION))
+
+
+def remember_builder_session(agent: LibraryAgent, session_id: UUID) -> None:
+    """Name the conversation of an agent's builder in its settings; the caller has locked the agent."""
+    agent.settings = {**agent.settings, BUILDER_SESSION: str(session_id)}
+    agent.save(update_fields=["settings"])
 
 
 def create_preset(*, user_id: UUID, agent_id: UUID, **columns: Any) -> Preset:

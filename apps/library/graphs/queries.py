@@ -80,6 +80,12 @@ def list_agents(
     return _page(mine.select_related("graph"), limit, offset)
 
 
+def latest_agent_names(user_id: UUID, *, limit: int) -> list[str]:
+    """Return the names of the agents that a person changed last and hasn't archived, at most so many."""
+    mine = LibraryAgent.objects.filter(user_id=user_id, is_archived=False).order_by("-updated_at", "-id")
+    return list(mine.values_list("graph__name", flat=True)[:limit])
+
+
 def list_versions(*, agent: LibraryAgent, limit: int, offset: int) -> tuple[list[Graph], int]:
     """Return a page of an agent's versions, newest first, with `node_count`, and how many there are."""
     versions = Graph.objects.filter(graph_id=agent.graph_id_shared).order_by("-version")
