@@ -46,7 +46,9 @@ def error_status(error: errors.DomainError) -> int:
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """Turn what a view raised into an answer; None lets it become a 500."""
     if isinstance(error, errors.DomainError):
-        return Response(error.body(), status=error_status(error), headers=retry_headers(error_status(error)))
+        code = error_status(error)
+        after = error.retry_after_seconds if isinstance(error, errors.LimitReached) else None
+        return Response(error.body(), status=code, headers=retry_headers(code, after))
     if isinstance(error, OperationalError | InterfaceError):
         # A database that restarts; the caller may come again, and the log says why.
         logger.warning("database_unreachable", error=type(error).__name__)
@@ -61,9 +63,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     return drf_exception_handler(error, dict(context))
 
 
-def retry_headers(code: int) -> dict[str, str]:
-    """Return the headers that tell a refused caller when to come again."""
-    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if code in {429, 503} else {}
+def retry_headers(code: int, after_seconds: int | None = None) -> dict[str, str]:
+    """Return the headers that tell a refused caller when to come again; soon, where nobody knows."""
+    return {"Retry-After": str(after_seconds or RETRY_AFTER_SECONDS)} if code in {429, 503} else {}
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

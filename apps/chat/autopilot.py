@@ -141,7 +141,8 @@ def ask(
                 return Asked(session.pk, begun.turn_id, is_own=True)
             return Asked(session.pk, riding_on(session, permissions), is_own=False)
     except DomainError as error:
-        raise BlockError(f"The copilot can't be asked{_named(session_id)}: {error.detail}") from error
+        reason = f"{error.detail} ({error.code})"  # agents tell a used-up limit from others by its code
+        raise BlockError(f"The copilot can't be asked{_named(session_id)}: {reason}") from error
 
 
 def check_names(permissions: dict[str, Any]) -> None:

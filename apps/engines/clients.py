@@ -108,13 +108,6 @@ class SharedClients(Generic[Client]):
         finally:
             await self.release(base_url, api_key)
 
-    async def close_all(self) -> None:
-        """Close every client of the running loop, whoever holds it: the process is stopping."""
-        mine = self._mine()
-        while mine:
-            _, held = mine.popitem()
-            await held.client.close()
-
     def count(self) -> int:
         """Return how many clients the running loop has."""
         return len(self._mine())

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from apps.engines.base import StepRequest, ToolSpec
+from apps.engines.frozen import frozen
 
 MOST_MARKS = 4
 MARKED_USER_MESSAGES = 2  # what the request before this one wrote is found by the first, and the second writes
@@ -25,10 +25,15 @@ Block = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """A request's system prompt and tools on a provider's wire."""
+    """A request's system prompt and tools on a provider's wire: frozen copies, as many requests share them."""
 
-    system: Any
-    tools: list[Block]
+    system: str | tuple[Block, ...]
+    tools: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, system: str | Sequence[Block], tools: Sequence[Block]) -> Beginning:
+        """Return frozen copies."""
+        return cls(frozen(system), frozen(tools))
 
 
 def marked(block: Mapping[str, Any], ttl: str) -> Block:
@@ -52,13 +57,10 @@ def anthropic_beginning(system: Sequence[str], tools: Sequence[ToolSpec], *, ttl
     free = MOST_MARKS - MARKED_USER_MESSAGES
     blocks: list[Block] = [{"type": "text", "text": part} for part in parts]
     at = set(range(len(blocks))) if len(blocks) <= free else {0, len(blocks) - 1}
-    offered = [
-        {"name": tool.name, "description": tool.description, "input_schema": deepcopy(tool.parameters)}
-        for tool in tools
-    ]
+    offered = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools]
     if offered and len(at) < free:
         offered[-1] = marked(offered[-1], ttl)
-    return Beginning([marked(block, ttl) if place in at else block for place, block in enumerate(blocks)], offered)
+    return Beginning.of([marked(block, ttl) if place in at else block for place, block in enumerate(blocks)], offered)
 
 
 def openai_beginning(system: Sequence[str], tools: Sequence[ToolSpec], *, ttl: str = "") -> Beginning:
@@ -74,16 +76,16 @@ def openai_beginning(system: Sequence[str], tools: Sequence[ToolSpec], *, ttl: s
     offered: list[Block] = [
         {
             "type": "function",
-            "function": {"name": tool.name, "description": tool.description, "parameters": deepcopy(tool.parameters)},
+            "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
         }
         for tool in tools
     ]
     if not ttl:
-        return Beginning("\n\n".join(parts), offered)
+        return Beginning.of("\n\n".join(parts), offered)
     if offered:
         offered[-1] = marked(offered[-1], ttl)
     blocks: list[Block] = [{"type": "text", "text": part} for part in parts]
-    return Beginning([marked(blocks[0], ttl), *blocks[1:]] if blocks else "", offered)
+    return Beginning.of([marked(blocks[0], ttl), *blocks[1:]] if blocks else "", offered)
 
 
 def mark_last_user_messages(messages: Sequence[Mapping[str, Any]], *, ttl: str) -> list[Mapping[str, Any]]:

@@ -121,7 +121,7 @@ def provider_of(mode: str, settings: Any) -> Provider:
 
 
 def engine_of(provider: Provider, settings: Any, *, thinking_tokens: int) -> OpenAIChat | AnthropicMessages:
-    """Make the engine that speaks a provider's protocol; its owner closes it.
+    """Make the engine that speaks a provider's protocol; it holds nothing between its calls.
 
     Args:
         provider: Whom it talks to.

@@ -63,6 +63,17 @@ class LimitReached(DomainError):
 
     code = "limit_reached"
 
+    def __init__(self, detail: str = "", *, retry_after_seconds: int | None = None, **fields: Any) -> None:
+        """Keep what the caller may be told.
+
+        Args:
+            detail: As in `DomainError`.
+            retry_after_seconds: When the limit lets through again, where that is known; soon when None.
+            fields: As in `DomainError`.
+        """
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(detail, **fields)
+
 
 class Unavailable(DomainError):
     """A service that this needs can't be reached right now; try again shortly."""

@@ -301,7 +301,8 @@ async def test_agents_share_a_client_that_the_last_one_closes() -> None:
 
 async def test_building_an_agent_does_no_network_call(monkeypatch: pytest.MonkeyPatch) -> None:
     clients, closer = OpenAIClients(), Closer()
-    await clients.acquire(URL, "warm")  # the import is done before sockets are forbidden
+    async with clients.hold(URL, "warm"):
+        pass  # the import is done before sockets are forbidden
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("an agent used the network")
@@ -315,14 +316,15 @@ async def test_building_an_agent_does_no_network_call(monkeypatch: pytest.Monkey
     agent.close()
     await closer.join()
     monkeypatch.undo()
-    await clients.close_all()
+    assert clients.count() == 0
 
 
 async def test_a_hold_shows_no_credential() -> None:
     clients, closer = OpenAIClients(), Closer()
     hold = await hold_client(clients, URL, "sk-secret", closer)
     assert "sk-secret" not in repr(hold) + repr(hold._let_go) + repr(make_agent(hold=hold))
-    await clients.close_all()
+    hold.release()
+    await closer.join()
 
 
 @pytest.mark.parametrize("module", ["cache", "signature", "agent", "pool", "holds", "conversation", "memory"])

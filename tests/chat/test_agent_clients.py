@@ -71,6 +71,36 @@ def test_a_running_step_keeps_the_client_of_an_agent_that_was_dropped(live, mode
     assert held(live, CLIENTS[mode]) == []
 
 
+@pytest.fixture
+def two_models(settings, model):
+    """A server with a model for each tier."""
+    settings.OPENAI_BASE_URL = model.base_url
+    settings.CHAT_MODEL, settings.CHAT_ADVANCED_MODEL = "own/standard", "own/advanced"
+
+
+def test_a_conversation_keeps_its_agent_until_another_model_answers(two_models, live, model):
+    marker = model.script("switching", [{"text": "Hello."}], repeat_last=True)
+    session = new_session(live)
+    agents = []
+    for tier in ("standard", "standard", "advanced", "advanced"):
+        say(live, session, marker, mode=FAST, model=tier)
+        (kept,) = live.turns.process.kind.agents.cache._entries.values()
+        agents.append(kept.agent)
+
+    assert [request["body"]["model"] for request in model.requests("switching")] == [
+        *["own/standard"] * 2,
+        *["own/advanced"] * 2,
+    ]
+    first, again, other, still = agents
+    assert first is again
+    assert other is still
+    assert other is not first
+    assert eventually(lambda: first.client is None)
+    assert other.client is not None
+    gauges = live.turns.process.kind.agents.gauges()
+    assert (gauges.entries, gauges.hits, gauges.misses, gauges.evictions["signature"]) == (1, 2, 2, 1)
+
+
 def test_a_worker_that_stops_leaves_no_client_open(live, model):
     ask(live, new_session(live), "Hello", FAST)
     (client,) = held(live, openai_clients)

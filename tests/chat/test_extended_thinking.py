@@ -11,7 +11,8 @@ import pytest
 
 from apps.chat.models import Message
 from apps.chat.turns.recorder import storable
-from apps.chat.turns.route import NO_FAST_ENGINE
+from apps.chat.turns.route import NO_FAST_ENGINE, Router
+from apps.engines import providers
 from apps.engines.demo.signatures import redact, sign
 from tests.chat.clients import detail, new_session, say, text_of
 from tests.chat.served import broker  # noqa: F401
@@ -78,6 +79,34 @@ def only_anthropic(settings, model):
         setattr(settings, name, "")
     settings.ANTHROPIC_API_KEY = "sk-ant"
     settings.ANTHROPIC_BASE_URL = model.anthropic_url
+
+
+@pytest.fixture
+def openrouter(settings, model, monkeypatch):
+    """The fast mode's provider, at the address of the model server."""
+    settings.OPENROUTER_API_KEY = "sk-or"
+    monkeypatch.setattr(providers, "OPENROUTER_URL", model.base_url)
+
+
+@pytest.mark.parametrize("mode", [THINKING, "fast"])
+def test_a_budget_of_nothing_turns_thinking_off(openrouter, live, model, settings, mode):
+    if mode == THINKING:
+        settings.ANTHROPIC_API_KEY, settings.ANTHROPIC_BASE_URL = "sk-ant", model.anthropic_url
+    thoughtful = [{"reasoning": "Hm."}, {"text": "I plan."}, PLAN]
+    marker = model.script(f"switch-{mode}", *[thoughtful, [{"text": "Done."}]] * 2)
+    session = new_session(live)
+    for budget in (8192, 0):
+        settings.CHAT_MAX_THINKING_TOKENS = budget
+        live.turns.process.kind.router = Router()  # as a worker that starts with this setting has it
+        chunks_of(live, session, marker, mode)
+
+    bodies = [request["body"] for request in model.requests(f"switch-{mode}")]
+    assert [body["model"].rpartition("/")[2] for body in bodies] == ["claude-sonnet-4-6"] * 4
+    asked = [body.get("thinking") or body.get("reasoning") for body in bodies]
+    budgets = {"budget_tokens": 8192, "type": "enabled"} if mode == THINKING else {"max_tokens": 8192}
+    assert asked == [budgets, budgets, None, None]
+    assert "Hm." not in json.dumps(bodies[2:]), "nor is an earlier thought sent back"
+    assert ("Hm." in json.dumps(bodies[1])) == (mode == THINKING)
 
 
 def test_people_are_told_when_another_engine_answers(only_anthropic, live, model):

@@ -17,7 +17,11 @@ from apps.chat import serializers as chat_shapes
 from apps.chat.models import Message, Session, Turn
 from apps.chat.stream import chunks
 from apps.chat.usage import serializers as usage_shapes
+from apps.chat.usage.models import CostEntry
 from apps.engines.base import Usage
+from apps.runtime.db import db
+from tests.chat.clients import detail, new_session, say, socket_of
+from tests.chat.served import broker  # noqa: F401 -- a fixture
 from tests.chat.usage_tools import pay
 
 MONEY = re.compile(r"cost|microdollar|cents|spen[dt]|usd|dollar|price|limit|charge|balance|amount", re.IGNORECASE)
@@ -149,3 +153,22 @@ def test_no_answer_tells_what_was_spent_or_where_the_limit_is(owner, settings):
     for answer in answers:
         numbers = set(re.findall(r"\d+", json.dumps(answer.json())))
         assert not numbers & forbidden
+
+
+async def test_no_event_of_a_turn_tells_what_it_cost(live, model):
+    used = {"prompt_tokens": 7, "completion_tokens": 5, "cost": SPENT / 1_000_000}
+    marker = model.script("dear", [{"text": "Hello."}, {"usage": used}], repeat_last=True)
+    session = await db(new_session, live)
+    async with socket_of(live) as socket:
+        await socket.send(type="subscribe", session_id=session)
+        await socket.say(session, marker)
+        await socket.until_chunk("finish")
+        frames = json.dumps(socket.frames)
+    events = json.dumps(await db(say, live, session, marker))
+
+    assert await db(lambda: list(CostEntry.objects.values_list("microdollars", flat=True))) == [SPENT] * 2
+    for told in (frames, events, json.dumps(await db(detail, live, session))):
+        assert "Hello." in told
+        assert str(SPENT) not in told
+        assert str(2 * SPENT) not in told
+        assert not {name for name in re.findall(r'"(\w+)":', told) if MONEY.search(name)}

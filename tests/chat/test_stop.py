@@ -10,6 +10,7 @@ import pytest
 
 from apps.chat.models import Message, ToolCall, Turn
 from apps.chat.turns.runner import RETRY_SECONDS
+from apps.chat.usage.models import CostEntry
 from apps.runtime.db import db
 from tests.chat.clients import detail, new_session, say, socket_of, text_of
 
@@ -163,7 +164,7 @@ def test_a_failing_model_ends_the_turn_with_a_sentence(live, model, action, code
     chunks = [chunk for _, chunk in say(live, session, marker)][:-1]
 
     assert [chunk["type"] for chunk in chunks[-2:]] == ["error", "finish"]
-    assert chunks[-2]["errorText"].startswith("[code:")
+    assert chunks[-2]["errorText"].startswith(f"[code:{code}] ")
     row = detail(live, session)["messages"][-1]
     assert (row["role"], row["kind"], row["metadata"]["retryable"]) == ("system", "error", True)
     assert row["content"] in chunks[-2]["errorText"]
@@ -274,3 +275,17 @@ def test_reasoning_alone_after_tools_gets_a_closing_line(live, model):
     assert text_of(chunks) == "Done: nothing more to add."
     kinds = [chunk["type"] for chunk in chunks]
     assert kinds.count("start-step") == 3, "it has a step of its own"
+
+
+@pytest.mark.parametrize("actions", [[], [{"text": " \n "}], [{"reasoning": "Nothing to say to that."}]])
+@pytest.mark.parametrize("mode", ["fast", "extended_thinking"])
+def test_an_answer_without_a_word_is_an_error_that_says_so(live, model, mode, actions):
+    marker = model.script(f"wordless-{mode}-{len(str(actions))}", [*actions, {"finish": "stop"}])
+    session = new_session(live)
+
+    chunks = [chunk for _, chunk in say(live, session, marker, mode=mode)][:-1]
+
+    assert chunks[-2]["errorText"].startswith("[code:empty_answer] ")
+    row = detail(live, session)["messages"][-1]
+    assert (row["role"], row["kind"]) == ("system", "error")
+    assert CostEntry.objects.count() == 1

@@ -266,6 +266,8 @@ def test_a_live_limit_counts_at_once_for_everybody(owner):
     assert refusal(owner) == "daily"
     LiveSetting.objects.filter(pk=row.pk).update(value=501)
     assert refusal(owner) is None
+    LiveSetting.objects.filter(pk=row.pk).update(value=0)
+    assert percents(owner) == (None, 0.0)
     row.delete()
     assert percents(owner) == (0.1, 0.0)
 

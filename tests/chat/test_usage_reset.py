@@ -286,4 +286,6 @@ def test_refused_resets_over_rest(owner, teammate, stranger, settings):
     UsageWindow.objects.filter(user=owner.user, kind="daily", starts_at=start).update(resets=1)
     answer = owner.client.post(RESET)
     assert (answer.status_code, answer.json()["code"]) == (429, "reset_limit_reached")
+    midnight = (windows.resets_at("daily", timezone.now()) - timezone.now()).total_seconds()
+    assert 0 <= int(answer.headers["Retry-After"]) - midnight < 30
     assert balance_cents(teammate.user.pk) == 1000

@@ -18,6 +18,10 @@ async def test_a_client_is_shared_by_address_and_credential(clients: OpenAIClien
     assert first is again
     assert first is not other
     assert clients.count() == 2
+    for key in ("k", "k", "other"):
+        await clients.release(URL, key)
+    assert first.is_closed()
+    assert other.is_closed()
 
 
 async def test_the_last_to_let_go_closes_it(clients: OpenAIClients) -> None:
@@ -29,36 +33,33 @@ async def test_the_last_to_let_go_closes_it(clients: OpenAIClients) -> None:
     assert client.is_closed()
     assert clients.count() == 0
     await clients.release(URL, "k")  # a surplus one does no harm
-    assert await clients.acquire(URL, "k") is not client
-
-
-async def test_closing_all(clients: OpenAIClients) -> None:
-    made = [await clients.acquire(URL, key) for key in ("a", "b")]
-    await clients.close_all()
-    assert all(client.is_closed() for client in made)
-    await clients.release(URL, "a")
+    async with clients.hold(URL, "k") as anew:
+        assert anew is not client
 
 
 def test_each_loop_has_its_own(clients: OpenAIClients) -> None:
-    made = [asyncio.run(_acquire_and_close(clients)) for _ in range(2)]
-    assert made[0] is not made[1]
+    async def within_another_loop(first: object) -> None:
+        async with clients.hold(URL, "k") as second:
+            assert second is not first
+            assert clients.count() == 1
 
+    async def within_a_loop() -> None:
+        async with clients.hold(URL, "k") as first:
+            await asyncio.to_thread(asyncio.run, within_another_loop(first))
+            assert not first.is_closed()
 
-async def _acquire_and_close(clients: OpenAIClients) -> object:
-    client = await clients.acquire(URL, "k")
-    await clients.close_all()
-    return client
+    asyncio.run(within_a_loop())
 
 
 async def test_a_client_does_not_retry_and_has_room_for_all_turns(clients: OpenAIClients) -> None:
-    client = await clients.acquire(URL, "k")
-    assert client.max_retries == 0
-    timeout = client.timeout
-    assert timeout is not None
-    assert not isinstance(timeout, float)
-    assert timeout.connect == 5.0
-    assert (timeout.read or 0) >= 120
-    assert client._client._transport._pool._max_connections >= 200  # type: ignore[attr-defined]
+    async with clients.hold(URL, "k") as client:
+        assert client.max_retries == 0
+        timeout = client.timeout
+        assert timeout is not None
+        assert not isinstance(timeout, float)
+        assert timeout.connect == 5.0
+        assert (timeout.read or 0) >= 120
+        assert client._client._transport._pool._max_connections >= 200  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("forbidden", ["openai", "httpx2", "django", "anthropic"])

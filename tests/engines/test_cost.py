@@ -20,7 +20,7 @@ def test_a_cost_becomes_whole_microdollars(dollars: float, microdollars: int) ->
 
 
 @pytest.mark.parametrize(
-    "value", [None, "0.1", "", float("nan"), float("inf"), float("-inf"), -0.01, True, False, [], {}, 1e12, 10**400]
+    "value", [None, "0.1", "", float("nan"), float("inf"), float("-inf"), -0.01, -1, True, False, [], {}, 1e12, 10**400]
 )
 def test_an_unusable_cost_is_logged_as_an_error(value: object, caplog: pytest.LogCaptureFixture) -> None:
     assert parse_usage({"prompt_tokens": 1, "completion_tokens": 1, "cost": value}) == Usage(

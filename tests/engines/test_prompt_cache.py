@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -59,14 +60,19 @@ def test_the_last_blocks_of_the_last_two_user_messages_are_marked() -> None:
     assert found[0] is messages[0]
 
 
-def test_a_tools_schema_is_copied() -> None:
+@pytest.mark.parametrize("make", [prompt_cache.anthropic_beginning, prompt_cache.openai_beginning])
+def test_what_many_requests_share_can_not_be_changed(make: Callable[..., Any]) -> None:
     offered = tool()
-    for make in (prompt_cache.anthropic_beginning, prompt_cache.openai_beginning):
-        made = make(["s"], [offered], ttl="1h")
-        (sent,) = made.tools
-        schema = sent.get("input_schema") or sent["function"]["parameters"]
-        assert schema == offered.parameters
-        assert schema is not offered.parameters
+    made = make(["s"], [offered], ttl="1h")
+    (sent,) = made.tools
+    schema = sent.get("input_schema") or sent["function"]["parameters"]
+    assert schema == offered.parameters
+    for shared in (made.system[0], sent, schema, schema["properties"], schema["properties"]["q"]):
+        assert shared
+        with pytest.raises(TypeError, match="frozen"):
+            shared["cache_control"] = {}
+    offered.parameters["properties"]["q"]["type"] = "integer"
+    assert schema["properties"]["q"]["type"] == "string"
 
 
 def test_a_beginning_is_made_once_for_the_same_inputs() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 from apps.chat.agents.conversation import Conversation
-from apps.chat.agents.schemas import frozen_spec
 from apps.engines.base import ToolSpec
+from apps.engines.frozen import frozen_spec
 
 Callbacks = Mapping[str, Callable[..., object]]
 

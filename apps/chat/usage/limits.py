@@ -86,7 +86,11 @@ def check_spend(user_id: UUID, *, now: datetime | None = None) -> None:
     used = windows.used(user_id, now)
     for kind in (WEEKLY, DAILY):
         if limits[kind] and used[kind] >= limits[kind]:
-            raise SpendLimitReached(window=kind.value, resets_at=windows.resets_at(kind, now).isoformat())
+            raise SpendLimitReached(
+                window=kind.value,
+                resets_at=windows.resets_at(kind, now).isoformat(),
+                retry_after_seconds=windows.seconds_left(kind, now),
+            )
 
 
 def usage_of(user_id: UUID, *, now: datetime | None = None) -> dict[str, Any]:

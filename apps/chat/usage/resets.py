@@ -53,7 +53,7 @@ def buy_reset(*, user_id: UUID, now: datetime | None = None) -> Reset:
     daily, weekly = plan.microdollars[DAILY], plan.microdollars[WEEKLY]
     today = UsageWindow.objects.get(user_id=user_id, kind=DAILY, starts_at=window_start(DAILY, now))
     if today.resets >= plan.max_daily_resets:
-        raise ResetLimitReached
+        raise ResetLimitReached(retry_after_seconds=windows.seconds_left(DAILY, now))
     # Of several at once one finds the window as it was read; its row stays locked until the credits are taken.
     same = UsageWindow.objects.filter(pk=today.pk, resets=today.resets, used_microdollars__gte=daily)
     if not same.update(resets=F("resets") + 1, **_lowered(None)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from uuid import UUID
 
 from django.db.models import F
@@ -24,6 +25,11 @@ def window_start(kind: str, now: datetime) -> datetime:
 def resets_at(kind: str, now: datetime) -> datetime:
     """Return when the window ends that a moment lies in."""
     return window_start(kind, now) + LENGTH[UsageWindow.Kind(kind)]
+
+
+def seconds_left(kind: str, now: datetime) -> int:
+    """Return how many seconds, rounded up, it is until the window ends that a moment lies in."""
+    return ceil((resets_at(kind, now) - now).total_seconds())
 
 
 def add(user_id: UUID, microdollars: int, now: datetime) -> None:

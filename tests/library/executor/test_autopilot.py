@@ -18,6 +18,7 @@ from apps.library.executor.outputs import grouped, values_by_name
 from apps.library.executor.start import start_execution
 from apps.library.models import Execution, NodeExecution
 from tests.chat.slow_tools import Gate
+from tests.chat.usage_tools import pay
 from tests.library.executor import blocks as b
 from tests.library.executor.conftest import make_agent, until, wait_for
 from tests.library.executor.test_life import parent_of
@@ -89,6 +90,13 @@ def test_it_asks_only_so_deep_and_only_in_own_conversations(owner, teammate, cop
     other = run_of(asking(owner, session_id=str(foreign.pk)))
     assert failure(other) == f"There is no conversation {foreign.pk}."
     assert not Turn.objects.exists()
+
+
+def test_who_has_used_up_a_limit_is_not_answered(owner, copilot):
+    pay(owner, 1_000_000)
+    run = run_of(asking(owner))
+    assert failure(run) == "The copilot can't be asked: You have reached your usage limit. (rate_limited)"
+    assert not Session.objects.exists()
 
 
 def test_a_stop_of_the_run_stops_the_turn(owner, copilot, monkeypatch):

@@ -1,4 +1,4 @@
-"""Tool schemas that nobody can change, yet which every JSON encoder takes as they are."""
+"""JSON values that many share and nobody can change, yet which every JSON encoder takes as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class FrozenDict(dict[str, Any]):
     __slots__ = ()
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError("An agent's tool schemas are frozen; change a deep copy.")
+        raise TypeError("This is shared and frozen; change a deep copy.")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
