@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -126,7 +127,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.origin_is_ours():
             await self.close(ORIGIN_REFUSED)
             return
-        self.session_key = str(self.scope["session"].session_key or "")
+        self.session_key = self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, "")
         try:
             user = await db(accounts.browser_session_user, self.session_key)
         except (OperationalError, InterfaceError):
@@ -169,6 +170,16 @@ class ChatConsumer(AsyncWebsocketConsumer):
         for session_id in list(self.subscriptions):
             self.drop(session_id)
         await end_tasks(*self.tasks)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand a message to its handler, without Channels' look after database connections in another thread.
+
+        None of ours are used but within `db`, which looks after them itself.
+        """
+        handler = getattr(self, get_handler_name(message), None)
+        if handler is None:
+            raise ValueError(f"no handler for {message['type']}")
+        await handler(message)
 
     # Frames in ------------------------------------------------------------------------------------------------
 
