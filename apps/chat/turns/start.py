@@ -74,9 +74,9 @@ def start_turn(
     if not lock_session(session.pk):
         raise NotFound
     if client_message_id is not None:
-        known = Message.objects.filter(session=session, client_message_id=client_message_id).first()
-        if known is not None and known.turn_id is not None:
-            return Started(known.turn_id, is_new=False)
+        known = Message.objects.filter(session=session, client_message_id=client_message_id, turn__isnull=False)
+        if (turn_id := known.values_list("turn_id", flat=True).first()) is not None:
+            return Started(turn_id, is_new=False)
         waiting = PendingMessage.objects.filter(session=session)
         if waiting.filter(client_message_id=client_message_id).exists():
             return Queued(waiting.count())
@@ -91,6 +91,8 @@ def start_turn(
             )
         )
     limits.check_spend(session.user_id)
+    # Read under the lock, so that neither can change until both are written.
+    place, title = Session.objects.values_list("next_sequence", "title").get(pk=session.pk)
     turn = Turn.objects.create(
         id=uuid4(), session=session, mode=mode, tier=tier, origin=origin, permissions=permissions
     )
@@ -102,21 +104,19 @@ def start_turn(
         file_ids=file_ids or [],
         context=context,
         client_message_id=client_message_id,
-        model_prefix=model_prefix(session),
+        model_prefix=model_prefix(session.user_id) if place == FIRST_MESSAGE else "",
     )
     if waited := pending.waiting_rows(session.pk, turn.pk):
         pending.clear(session)
-    append_messages(session.pk, [*waited, row])
-    Session.objects.filter(pk=session.pk, title="").update(title=first_title(message))
+    named = {} if title else {"title": first_title(message)}
+    append_messages(session.pk, [*waited, row], first=place, **named)
     tell_start(session, turn.pk)
     return Started(turn.pk, is_new=True)
 
 
-def model_prefix(session: Session) -> str:
-    """Return what models read before a message that starts a turn now: only a session's first one has a prefix."""
-    if not Session.objects.filter(pk=session.pk, next_sequence=FIRST_MESSAGE).exists():
-        return ""
-    person = find_user(user_id=session.user_id)
+def model_prefix(user_id: UUID) -> str:
+    """Return what models read before a session's first message, of the person who writes it."""
+    person = find_user(user_id=user_id)
     return first_prefix(name=person.name, about=person.about, time_zone=person.time_zone, now=timezone.now())
 
 
@@ -125,18 +125,19 @@ def auto_continue(session_id: UUID, ended: UUID) -> None:
 
     Over the spend limit nothing starts: the messages keep waiting for the next one that a person sends.
     """
+    turn_id = uuid4()
+    if not (waited := pending.waiting_rows(session_id, turn_id)):
+        return
     session = Session.objects.get(pk=session_id)
     last = Turn.objects.get(pk=ended)
     turn = Turn(
-        id=uuid4(),
+        id=turn_id,
         session=session,
         mode=last.mode,
         tier=last.tier,
         permissions=last.permissions,
         origin=Turn.Origin.AUTO_CONTINUE,
     )
-    if not (waited := pending.waiting_rows(session_id, turn.pk)):
-        return
     try:
         limits.check_spend(session.user_id)
     except SpendLimitReached:

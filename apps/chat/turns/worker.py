@@ -79,7 +79,7 @@ class TurnKind:
     def claim(self, run_id: UUID, runner: str) -> Claim | None:
         """Become a turn's runner; the turn is read on the same way, as every hop between threads delays its answer."""
         claim = Turn.objects.claim(run_id, runner=runner, lease_seconds=self.lease_seconds)
-        return claim and replace(claim, facts=load(run_id))
+        return claim and replace(claim, facts=load(run_id, is_new=claim.attempt == 1))
 
     def renew(self, run_ids: Sequence[UUID], runner: str) -> tuple[set[UUID], set[UUID]]:
         """Prolong the leases of this process's turns."""
