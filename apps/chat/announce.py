@@ -6,6 +6,7 @@ deleted sessions at the next sweep of agents.
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -29,6 +30,11 @@ CHANGED = "changed"
 PENDING = "pending"
 
 
+def wake_channel() -> str:
+    """Return the pub/sub channel on which workers hear at once of turns that wait."""
+    return f"{settings.REDIS_PREFIX}:chat:wake"
+
+
 def stop_channel() -> str:
     """Return the pub/sub channel on which workers hear of turns to stop."""
     return f"{settings.REDIS_PREFIX}:chat:stop"
@@ -40,15 +46,22 @@ def gone_channel() -> str:
 
 
 def announce(what: str, *, user_id: UUID, session_id: UUID, turn_id: UUID | str = "") -> None:
-    """Tell the web processes that a turn began or ended, or that a session, or what waits in it, changed or went."""
-    told: dict[str, str] = {
+    """Tell the web processes that a turn began or ended, or that a session, or what waits in it, changed or went.
+
+    Workers hear of a turn that began, too: one with room may have it before the broker's wake-up is read.
+    """
+    told: dict[Any, Any] = {
         "what": what,
         "user_id": str(user_id),
         "session_id": str(session_id),
         "turn_id": str(turn_id),
     }
     try:
-        sync_client().xadd(CONTROL_KEY, told, maxlen=MOST_ANNOUNCEMENTS, approximate=True)  # type: ignore[arg-type]
+        with sync_client().pipeline(transaction=False) as pipe:
+            if what == STARTED:
+                pipe.publish(wake_channel(), str(turn_id))
+            pipe.xadd(CONTROL_KEY, told, maxlen=MOST_ANNOUNCEMENTS, approximate=True)
+            pipe.execute()
     except RedisError as error:
         logger.warning("announcement_lost", what=what, error=type(error).__name__)
 

@@ -23,9 +23,7 @@ def lock_session(session_id: UUID) -> bool:
     return bool(Session.objects.filter(pk=session_id).update(lock_version=F("lock_version") + 1))
 
 
-def append_messages(
-    session_id: UUID, messages: Sequence[Message], *, first: int | None = None, **changes: Any
-) -> None:
+def append_messages(session_id: UUID, messages: Sequence[Message], *, first: int | None = None, **changes: Any) -> None:
     """Store messages at the session's next places; the session must be locked.
 
     Args:

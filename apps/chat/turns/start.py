@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.accounts.queries import find_user
 from apps.chat import announce
 from apps.chat.errors import SpendLimitReached
-from apps.chat.models import Message, PendingMessage, Session, Turn
+from apps.chat.models import Message, Session, Turn
 from apps.chat.prompts.context import first_prefix
 from apps.chat.turns import pending
 from apps.chat.turns.places import FIRST_MESSAGE, append_messages, lock_session
@@ -73,13 +73,14 @@ def start_turn(
     """
     if not lock_session(session.pk):
         raise NotFound
+    new_id = uuid4()
+    waited = pending.waiting_rows(session.pk, new_id)
     if client_message_id is not None:
         known = Message.objects.filter(session=session, client_message_id=client_message_id, turn__isnull=False)
         if (turn_id := known.values_list("turn_id", flat=True).first()) is not None:
             return Started(turn_id, is_new=False)
-        waiting = PendingMessage.objects.filter(session=session)
-        if waiting.filter(client_message_id=client_message_id).exists():
-            return Queued(waiting.count())
+        if any(row.client_message_id == client_message_id for row in waited):
+            return Queued(len(waited))
     if Turn.objects.in_flight().filter(session=session).exists():
         return Queued(
             pending.push(
@@ -93,9 +94,7 @@ def start_turn(
     limits.check_spend(session.user_id)
     # Read under the lock, so that neither can change until both are written.
     place, title = Session.objects.values_list("next_sequence", "title").get(pk=session.pk)
-    turn = Turn.objects.create(
-        id=uuid4(), session=session, mode=mode, tier=tier, origin=origin, permissions=permissions
-    )
+    turn = Turn.objects.create(id=new_id, session=session, mode=mode, tier=tier, origin=origin, permissions=permissions)
     row = Message(
         session=session,
         turn=turn,
@@ -106,7 +105,7 @@ def start_turn(
         client_message_id=client_message_id,
         model_prefix=model_prefix(session.user_id) if place == FIRST_MESSAGE else "",
     )
-    if waited := pending.waiting_rows(session.pk, turn.pk):
+    if waited:
         pending.clear(session)
     named = {} if title else {"title": first_title(message)}
     append_messages(session.pk, [*waited, row], first=place, **named)
@@ -151,8 +150,8 @@ def auto_continue(session_id: UUID, ended: UUID) -> None:
 def tell_start(session: Session, turn_id: UUID) -> None:
     """Wake a worker and tell the web processes, after commit, that a turn waits for its runner."""
     told = partial(announce.announce, announce.STARTED, user_id=session.user_id, session_id=session.pk)
-    transaction.on_commit(partial(announce.wake_worker, turn_id))
     transaction.on_commit(partial(told, turn_id=turn_id))
+    transaction.on_commit(partial(announce.wake_worker, turn_id))
 
 
 def first_title(message: str) -> str:
