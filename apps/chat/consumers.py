@@ -33,6 +33,7 @@ from apps.runtime.errors import DomainError, Invalid, Unavailable
 from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError
+from apps.runtime.sockets import FRAMES
 
 logger = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ TOO_MANY_BAD_FRAMES = 4400
 
 MOST_QUEUED_FRAMES = 1000
 MOST_QUEUED_BYTES = 4 * 1024 * 1024
+MOST_SENT_AT_ONCE = 64 * 1024  # characters; what a connection buffers by itself
 SLOW_SECONDS = 5.0
 MOST_BAD_FRAMES = 10
 BAD_FRAMES_SECONDS = 60.0
@@ -98,16 +100,20 @@ class Outbox:
         if len(self._frames) >= MOST_QUEUED_FRAMES or self._bytes >= MOST_QUEUED_BYTES:
             self._room.clear()
 
-    async def get(self) -> str:
-        """Return the next frame, when there is one."""
+    async def get(self) -> list[str]:
+        """Return the next frames, when there are some: as many as a connection takes at once."""
         while not self._frames:
             self._news.clear()
             await self._news.wait()
-        text = self._frames.popleft()
-        self._bytes -= len(text)
+        texts: list[str] = []
+        size = 0
+        while self._frames and size < MOST_SENT_AT_ONCE:
+            texts.append(self._frames.popleft())
+            size += len(texts[-1])
+        self._bytes -= size
         if len(self._frames) < MOST_QUEUED_FRAMES and self._bytes < MOST_QUEUED_BYTES:
             self._room.set()
-        return text
+        return texts
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -293,10 +299,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Pass a session's events on."""
         session_id = str(feed.session_id)
         try:
-            async with aclosing(feed.events(after)) as events:
-                async for turn_id, event in events:
-                    head = f'{{"type":"event","session_id":"{session_id}","turn_id":"{turn_id}"'
-                    await self.outbox.put(f'{head},"event_id":"{event.id}","chunk":{event.data.decode()}}}')
+            async with aclosing(feed.events(after)) as batches:
+                async for turn_id, events in batches:
+                    head = f'{{"type":"event","session_id":"{session_id}","turn_id":"{turn_id}","event_id":"'
+                    for (major, number), data, _ in events:
+                        await self.outbox.put(f'{head}{major}-{number}","chunk":{data.decode()}}}')
         except StreamExpired:
             detail = "This part of the stream is no longer kept; load the conversation."
             self.outbox.put_now({"type": "error", "code": "stream_expired", "detail": detail, "session_id": session_id})
@@ -314,13 +321,21 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def send_for_ever(self) -> None:
         """Send what is queued, as fast as the client takes it."""
         while True:
-            text = await self.outbox.get()
+            texts = await self.outbox.get()
             if self.is_closing:
                 return
             try:
-                await self.send(text_data=text)
+                await self.send_texts(texts)
             except OSError:
                 return  # the client went; `disconnect` follows
+
+    async def send_texts(self, texts: list[str]) -> None:
+        """Send frames, all of them in one go where the server can do that."""
+        if FRAMES in (self.scope.get("extensions") or {}):
+            await self.base_send({"type": FRAMES, "texts": texts})
+            return
+        for text in texts:
+            await self.base_send({"type": "websocket.send", "text": text})
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
         """Close the socket, once; what is still queued isn't sent."""
