@@ -6,7 +6,6 @@ deleted sessions at the next sweep of agents.
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -46,22 +45,15 @@ def gone_channel() -> str:
 
 
 def announce(what: str, *, user_id: UUID, session_id: UUID, turn_id: UUID | str = "") -> None:
-    """Tell the web processes that a turn began or ended, or that a session, or what waits in it, changed or went.
-
-    Workers hear of a turn that began, too: one with room may have it before the broker's wake-up is read.
-    """
-    told: dict[Any, Any] = {
+    """Tell the web processes that a turn began or ended, or that a session, or what waits in it, changed or went."""
+    told: dict[str, str] = {
         "what": what,
         "user_id": str(user_id),
         "session_id": str(session_id),
         "turn_id": str(turn_id),
     }
     try:
-        with sync_client().pipeline(transaction=False) as pipe:
-            if what == STARTED:
-                pipe.publish(wake_channel(), str(turn_id))
-            pipe.xadd(CONTROL_KEY, told, maxlen=MOST_ANNOUNCEMENTS, approximate=True)
-            pipe.execute()
+        sync_client().xadd(CONTROL_KEY, told, maxlen=MOST_ANNOUNCEMENTS, approximate=True)  # type: ignore[arg-type]
     except RedisError as error:
         logger.warning("announcement_lost", what=what, error=type(error).__name__)
 
@@ -84,9 +76,13 @@ def _tell_workers(channel: str, about: UUID) -> None:
 
 
 def wake_worker(turn_id: UUID) -> None:
-    """Tell a worker that a turn waits; when the broker is away the sweep finds it."""
+    """Tell a worker that a turn waits; when the broker is away the sweep finds it.
+
+    All workers are told on their loops, where one with room may claim it before the broker's message is read.
+    """
     from apps.chat.tasks import run_turn
 
+    _tell_workers(wake_channel(), turn_id)
     try:
         run_turn.apply_async([str(turn_id)], retry=False)
     except (BrokerError, *RedisError) as error:

@@ -107,7 +107,7 @@ def start_turn(
     )
     if waited:
         pending.clear(session)
-    named = {} if title else {"title": first_title(message)}
+    named: dict[str, Any] = {} if title else {"title": first_title(message)}
     append_messages(session.pk, [*waited, row], first=place, **named)
     tell_start(session, turn.pk)
     return Started(turn.pk, is_new=True)
@@ -150,8 +150,8 @@ def auto_continue(session_id: UUID, ended: UUID) -> None:
 def tell_start(session: Session, turn_id: UUID) -> None:
     """Wake a worker and tell the web processes, after commit, that a turn waits for its runner."""
     told = partial(announce.announce, announce.STARTED, user_id=session.user_id, session_id=session.pk)
-    transaction.on_commit(partial(told, turn_id=turn_id))
     transaction.on_commit(partial(announce.wake_worker, turn_id))
+    transaction.on_commit(partial(told, turn_id=turn_id))
 
 
 def first_title(message: str) -> str:
