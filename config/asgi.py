@@ -9,7 +9,7 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402 -- needs the apps to be loaded
-from channels.sessions import CookieMiddleware, SessionMiddleware  # noqa: E402
+from channels.sessions import CookieMiddleware  # noqa: E402
 
 from apps.chat.routing import websocket_urlpatterns  # noqa: E402
 from config.bodies import BoundedBodies  # noqa: E402
@@ -18,7 +18,7 @@ from config.lifespan import Lifespan  # noqa: E402
 application = ProtocolTypeRouter(
     {
         "http": BoundedBodies(django_application),
-        "websocket": CookieMiddleware(SessionMiddleware(URLRouter(websocket_urlpatterns))),
+        "websocket": CookieMiddleware(URLRouter(websocket_urlpatterns)),
         "lifespan": Lifespan(),
     }
 )

@@ -12,6 +12,7 @@ import sys
 import uvicorn
 
 from apps.runtime.loop import SWITCH_SECONDS
+from apps.runtime.sockets import BatchingProtocol
 
 # Our own limit is 1 MiB and answered with an error frame; what is far beyond ends the connection (1009).
 LARGEST_FRAME_BYTES = 4 * 1024 * 1024
@@ -22,7 +23,7 @@ def server_config(**where: object) -> uvicorn.Config:
     """Return how the product is served; `where` is uvicorn's host and port, or nothing for sockets that are open."""
     return uvicorn.Config(
         "config.asgi:application",
-        ws="websockets-sansio",
+        ws=BatchingProtocol,
         ws_max_size=LARGEST_FRAME_BYTES,
         ws_per_message_deflate=False,  # each socket would cost a quarter of a megabyte for small frames
         access_log=False,

@@ -43,7 +43,10 @@ def tier_of(user_id: UUID) -> str:
     Raises:
         NotFound: When there is no such person.
     """
-    return find_user(user_id=user_id).tier
+    tier = User.objects.filter(pk=user_id).values_list("tier", flat=True).first()
+    if tier is None:
+        raise NotFound
+    return tier
 
 
 def find_user(*, user_id: UUID | None = None, email: str = "") -> User:

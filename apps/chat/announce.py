@@ -29,6 +29,11 @@ CHANGED = "changed"
 PENDING = "pending"
 
 
+def wake_channel() -> str:
+    """Return the pub/sub channel on which workers hear at once of turns that wait."""
+    return f"{settings.REDIS_PREFIX}:chat:wake"
+
+
 def stop_channel() -> str:
     """Return the pub/sub channel on which workers hear of turns to stop."""
     return f"{settings.REDIS_PREFIX}:chat:stop"
@@ -71,9 +76,13 @@ def _tell_workers(channel: str, about: UUID) -> None:
 
 
 def wake_worker(turn_id: UUID) -> None:
-    """Tell a worker that a turn waits; when the broker is away the sweep finds it."""
+    """Tell a worker that a turn waits; when the broker is away the sweep finds it.
+
+    All workers are told on their loops, where one with room may claim it before the broker's message is read.
+    """
     from apps.chat.tasks import run_turn
 
+    _tell_workers(wake_channel(), turn_id)
     try:
         run_turn.apply_async([str(turn_id)], retry=False)
     except (BrokerError, *RedisError) as error:

@@ -24,7 +24,7 @@ from apps.chat import serializers as shapes
 from apps.chat.live import live
 from apps.chat.models import Turn
 from apps.chat.stream import chunks as c
-from apps.chat.stream.follow import StreamExpired, follow_turn
+from apps.chat.stream.follow import StreamExpired, turn_batches
 from apps.chat.turns.start import Queued
 from apps.runtime import sse
 from apps.runtime.db import db
@@ -290,9 +290,9 @@ async def resume_stream(request: HttpRequest, session_id: UUID) -> HttpResponseB
 async def turn_frames(turn_id: UUID, after: EventId) -> AsyncGenerator[bytes]:
     """Yield a turn's events as SSE frames; a reader that must read rows instead is told so, and the stream ends."""
     try:
-        async with aclosing(follow_turn(live().hub, turn_id, after)) as events:
-            async for event in events:
-                yield sse.frame(str(event.id), event.data)
+        async with aclosing(turn_batches(live().hub, turn_id, after)) as batches:
+            async for events in batches:
+                yield b"".join([sse.frame(str(event.id), event.data) for event in events])
     except StreamExpired:
         sentence = "[code:stream_expired] This part of the stream is no longer kept. Load the conversation instead."
         for chunk in (c.Error(error_text=sentence), c.Finish()):

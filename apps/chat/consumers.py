@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -33,6 +34,7 @@ from apps.runtime.errors import DomainError, Invalid, Unavailable
 from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.loop import end_tasks
 from apps.runtime.redis import RedisError
+from apps.runtime.sockets import FRAMES
 
 logger = structlog.get_logger(__name__)
 
@@ -88,7 +90,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         key = accounts.key_in(dict(self.scope["headers"]).get(b"authorization", b""))
         if key is not None:
             return accounts.user_for_key(key)
-        return accounts.browser_session_user(str(self.scope["session"].session_key or ""))
+        return accounts.browser_session_user(self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
 
     def origin_is_ours(self) -> bool:
         """Return whether the page that opened the socket is ours; programs send no origin."""
@@ -113,6 +115,16 @@ class ChatConsumer(AsyncWebsocketConsumer):
         for session_id in list(self.subscriptions):
             self.drop(session_id)
         await end_tasks(*self.tasks)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand a message to its handler, without Channels' look after database connections in another thread.
+
+        None of ours are used but within `db`, which looks after them itself.
+        """
+        handler = getattr(self, get_handler_name(message), None)
+        if handler is None:
+            raise ValueError(f"no handler for {message['type']}")
+        await handler(message)
 
     # Frames in ------------------------------------------------------------------------------------------------
 
@@ -245,10 +257,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Pass a session's events on."""
         session_id = str(feed.session_id)
         try:
-            async with aclosing(feed.events(after)) as events:
-                async for turn_id, event in events:
-                    head = f'{{"type":"event","session_id":"{session_id}","turn_id":"{turn_id}"'
-                    await self.outbox.put(f'{head},"event_id":"{event.id}","chunk":{event.data.decode()}}}')
+            async with aclosing(feed.events(after)) as batches:
+                async for turn_id, events in batches:
+                    head = f'{{"type":"event","session_id":"{session_id}","turn_id":"{turn_id}","event_id":"'
+                    for (major, number), data, _ in events:
+                        await self.outbox.put(f'{head}{major}-{number}","chunk":{data.decode()}}}')
         except StreamExpired:
             detail = "This part of the stream is no longer kept; load the conversation."
             self.outbox.put_now({"type": "error", "code": "stream_expired", "detail": detail, "session_id": session_id})
@@ -283,13 +296,21 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def send_for_ever(self) -> None:
         """Send what is queued, as fast as the client takes it."""
         while True:
-            text = await self.outbox.get()
+            texts = await self.outbox.get()
             if self.is_closing:
                 return
             try:
-                await self.send(text_data=text)
+                await self.send_texts(texts)
             except OSError:
                 return  # the client went; `disconnect` follows
+
+    async def send_texts(self, texts: list[str]) -> None:
+        """Send frames, all of them in one go where the server can do that."""
+        if FRAMES in (self.scope.get("extensions") or {}):
+            await self.base_send({"type": FRAMES, "texts": texts})
+            return
+        for text in texts:
+            await self.base_send({"type": "websocket.send", "text": text})
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
         """Close the socket, once; what is still queued isn't sent."""

@@ -13,7 +13,7 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from apps.chat import announce, queries
-from apps.chat.stream.follow import Event, StreamExpired, follow_turn
+from apps.chat.stream.follow import Event, StreamExpired, turn_batches
 from apps.runtime.db import db
 from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.hub import ControlFields, Hub
@@ -75,8 +75,8 @@ class SessionFeed:
         self._expired = True
         self._news.set()
 
-    async def events(self, after: EventId) -> AsyncGenerator[tuple[UUID, Event]]:
-        """Yield the events of the turns heard of; those of the first begin after a place.
+    async def events(self, after: EventId) -> AsyncGenerator[tuple[UUID, list[Event]]]:
+        """Yield the events of the turns heard of, as they come; those of the first begin after a place.
 
         Raises:
             StreamExpired: When the reader must read the rows and come back.
@@ -84,11 +84,11 @@ class SessionFeed:
         while True:
             while self._turns:
                 turn_id = self._turns.popleft()
-                async with aclosing(follow_turn(self._live.hub, turn_id, after)) as events:
-                    async for event in events:
+                async with aclosing(turn_batches(self._live.hub, turn_id, after)) as batches:
+                    async for events in batches:
                         if self.is_closed:
                             return
-                        yield turn_id, event
+                        yield turn_id, events
                 after = BEGINNING
             if self._expired:
                 raise StreamExpired

@@ -10,6 +10,7 @@ import msgspec
 
 MOST_QUEUED_FRAMES = 1000
 MOST_QUEUED_BYTES = 4 * 1024 * 1024
+MOST_SENT_AT_ONCE = 64 * 1024  # characters; what a connection buffers by itself
 SLOW_SECONDS = 5.0
 
 
@@ -61,13 +62,17 @@ class Outbox:
         if len(self._frames) >= MOST_QUEUED_FRAMES or self._bytes >= MOST_QUEUED_BYTES:
             self._room.clear()
 
-    async def get(self) -> str:
-        """Return the next frame, when there is one."""
+    async def get(self) -> list[str]:
+        """Return the next frames, when there are some: as many as a connection takes at once."""
         while not self._frames:
             self._news.clear()
             await self._news.wait()
-        text = self._frames.popleft()
-        self._bytes -= len(text)
+        texts: list[str] = []
+        size = 0
+        while self._frames and size < MOST_SENT_AT_ONCE:
+            texts.append(self._frames.popleft())
+            size += len(texts[-1])
+        self._bytes -= size
         if len(self._frames) < MOST_QUEUED_FRAMES and self._bytes < MOST_QUEUED_BYTES:
             self._room.set()
-        return text
+        return texts

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from apps.chat.turns.worker import TurnProcess
 from apps.runtime.loop import LoopThread, leave_loop, share_loop
+from apps.runtime.memory import settle
 
 QUEUE = "turns"
 
@@ -56,7 +57,14 @@ def offer(turn_id: UUID) -> None:
 def begin_to_sweep(sender: Any, **kwargs: Any) -> None:
     """Start at once in workers that serve the queue of turns, so that forgotten turns are found."""
     if QUEUE in sender.app.amqp.queues.consume_from:
-        start()
+        thread, turns = start()
+        thread.submit(_get_ready(turns))
+
+
+async def _get_ready(turns: TurnProcess) -> None:
+    """Import what the first turn would have to wait for."""
+    await turns.kind.router.load()
+    settle()
 
 
 @worker_shutting_down.connect

@@ -124,7 +124,7 @@ def send_message(*, user: Any, session_id: UUID, data: dict[str, Any]) -> Starte
     """
     session = queries.access_session(user, session_id)
     allowance = pending.QueueAllowance(user.pk)
-    if queries.active_turn(session.pk) is not None:
+    if Turn.objects.in_flight().filter(session=session).exists():
         try:
             allowance.take()
         except TooManyQueued:

@@ -70,6 +70,12 @@ class SharedClients(Generic[Client]):
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, _Held[Client]]] = WeakKeyDictionary()
         self._imported = False
 
+    async def load(self) -> None:
+        """Import the SDK, beside the loop: it takes half a second, which must not stop the other turns there."""
+        if not self._imported:
+            await asyncio.to_thread(importlib.import_module, self.sdk)
+            self._imported = True
+
     async def acquire(self, base_url: str, api_key: str) -> Client:
         """Return the running loop's client for a server and credential; every call needs its `release`.
 
@@ -77,10 +83,7 @@ class SharedClients(Generic[Client]):
             base_url: The server's address up to and with its version, such as `https://openrouter.ai/api/v1`.
             api_key: The credential.
         """
-        # An SDK takes half a second to import, which must not stop the other turns on this loop.
-        if not self._imported:
-            await asyncio.to_thread(importlib.import_module, self.sdk)
-            self._imported = True
+        await self.load()
         mine, key = self._mine(), _Key(base_url, api_key)
         held = mine.get(key)
         if held is None:  # no await since the look-up, so that two tasks can't both build one

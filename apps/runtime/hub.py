@@ -11,6 +11,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,27 +96,36 @@ class Follower:
 
     async def entries(self, silence_seconds: float) -> AsyncGenerator[Entry | None]:
         """Yield entries in order without gaps or repeats, for ever; None at each `silence_seconds` without one."""
+        async with aclosing(self.batches(silence_seconds)) as batches:
+            async for batch in batches:
+                for entry in batch or (None,):
+                    yield entry
+
+    async def batches(self, silence_seconds: float) -> AsyncGenerator[list[Entry]]:
+        """Like `entries`, all that are there at a time; an empty list at each `silence_seconds` without one."""
         watch = self._hub.watch(self)
         try:
             while True:
-                while self._queue:
-                    entry = self._queue.popleft()
-                    self._queued_bytes -= len(entry.data)
-                    self.last = entry.id
-                    yield entry
+                if self._queue:
+                    batch = list(self._queue)
+                    self._queue.clear()
+                    self._queued_bytes = 0
+                    self.last = batch[-1].id
+                    yield batch
+                    continue
                 if not self._live:
                     try:
                         await self._catch_up(watch)
                     except RedisError:
                         await asyncio.sleep(FIRST_PAUSE_SECONDS)
-                        yield None
+                        yield []
                     continue
                 self._news.clear()
                 try:
                     async with asyncio.timeout(silence_seconds):
                         await self._news.wait()
                 except TimeoutError:
-                    yield None
+                    yield []
         finally:
             self._hub.unwatch(self)
 

@@ -115,6 +115,7 @@ class RunWorker:
         self._kind = kind
         self._places = Places(concurrency)
         self._running: dict[UUID, tuple[Claim, Signals, asyncio.Task[None]]] = {}
+        self._hinted: dict[UUID, asyncio.Task[bool]] = {}  # claims that a hint began, until their run ends
         self._chores: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -132,8 +133,19 @@ class RunWorker:
 
     async def offer(self, run_id: UUID) -> None:
         """Take a run if it is still to be had; waits for a free slot, and so holds the queue back."""
+        if (hinted := self._hinted.pop(run_id, None)) is not None:
+            await asyncio.wait({hinted})
+            if not hinted.cancelled() and hinted.result():
+                return  # this is the wake-up that the hint came before
         await self._places.acquire()
         await self._take(run_id)
+
+    def hint(self, run_id: UUID) -> None:
+        """Take a run before its wake-up comes, if there is room and it is still to be had; never waits."""
+        if self._stopping or self._places.are_taken or run_id in self._hinted:
+            return
+        self._places.take_back()
+        self._hinted[run_id] = asyncio.create_task(self._take_early(run_id), name=f"claim {run_id}")
 
     def signal_stop(self, run_id: UUID) -> None:
         """Tell a run that it was asked to stop; nothing happens if it isn't here."""
@@ -152,6 +164,9 @@ class RunWorker:
 
     async def shut_down(self, grace_seconds: float) -> None:
         """Hand over what runs: at step ends within the grace time, and after it at once."""
+        self.stop_claiming()
+        if claiming := [hinted for hinted in self._hinted.values() if not hinted.done()]:
+            await asyncio.wait(claiming, timeout=LAST_WRITE_SECONDS)  # a run claimed and left would wait out its lease
         self.begin_hand_over()
         if tasks := [task for _, _, task in self._running.values()]:
             _, late = await asyncio.wait(tasks, timeout=grace_seconds)
@@ -161,8 +176,20 @@ class RunWorker:
                 await asyncio.wait(late, timeout=LAST_WRITE_SECONDS)
         await end_tasks(*self._chores)
 
-    async def _take(self, run_id: UUID) -> None:
-        """Claim a run and start it; the caller's slot is used or given back."""
+    async def _take_early(self, run_id: UUID) -> bool:
+        """Take a run that a hint told of; returns whether it was to be had."""
+        taken = False
+        try:
+            taken = await self._take(run_id)
+        except Exception:
+            logger.exception("hint_broke", run_id=str(run_id))
+        finally:
+            if not taken:
+                self._hinted.pop(run_id, None)
+        return taken
+
+    async def _take(self, run_id: UUID) -> bool:
+        """Claim a run and start it; the caller's slot is used or given back. Returns whether it was to be had."""
         claim: Claim | None = None
         try:
             if not self._stopping:
@@ -178,6 +205,7 @@ class RunWorker:
             if earlier := self._running.get(run_id):
                 earlier[1].replaced.set()  # our own older attempt: it lost its lease to this one
             self._running[run_id] = (claim, signals, task)
+        return claim is not None
 
     async def _run(self, claim: Claim, signals: Signals) -> None:
         structlog.contextvars.clear_contextvars()
@@ -194,6 +222,7 @@ class RunWorker:
             held = self._running.get(claim.run_id)
             if held is not None and held[0] == claim:
                 del self._running[claim.run_id]
+                self._hinted.pop(claim.run_id, None)
 
     async def _renew(self) -> None:
         if not self._running:

@@ -275,6 +275,36 @@ async def test_a_queued_turn_without_a_wake_up_is_run_by_the_sweep(kind, session
     await worker.shut_down(1)
 
 
+async def test_a_hint_and_the_wake_up_after_it_claim_a_turn_once(kind, session, monkeypatch):
+    monkeypatch.setattr(announce, "wake_worker", lambda turn_id: None)
+    script(kind, [words(3)])
+    turn = await start(session)
+    claims: list[Any] = []
+    real = kind.claim
+
+    def counted(run_id, runner):
+        claims.append(run_id)
+        return real(run_id, runner)
+
+    monkeypatch.setattr(kind, "claim", counted)
+    full, worker = RunWorker(kind, concurrency=0), RunWorker(kind, concurrency=2)
+    full.hint(turn.pk)  # has no room, and leaves it to others
+    worker.hint(turn.pk)
+    worker.hint(turn.pk)
+    await worker.offer(turn.pk)
+    assert claims == [turn.pk]
+    assert worker.running == 1
+    async with asyncio.timeout(10):
+        while worker.running:
+            await asyncio.sleep(0.02)
+    assert (await db(Turn.objects.get, pk=turn.pk)).status == "completed"
+
+    worker.hint(turn.pk)
+    await worker.offer(turn.pk)  # both too late: there is nothing to be had
+    assert worker.running == 0
+    await worker.shut_down(1)
+
+
 async def test_a_place_that_never_was_harms_no_other_reader(hub, kind, session):
     script(kind, [words(20)])
     turn = await start(session)

@@ -466,10 +466,10 @@ async def test_a_client_that_asks_without_reading_gets_4408(live, monkeypatch):
     made = outbox.Outbox.__init__
     monkeypatch.setattr(outbox.Outbox, "__init__", lambda self: (made(self), outboxes.append(self))[0])
 
-    async def stuck(self, text_data=None, **kwargs):
+    async def stuck(self, texts):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(consumers.ChatConsumer, "send", stuck)
+    monkeypatch.setattr(consumers.ChatConsumer, "send_texts", stuck)
     async with socket_of(live) as socket:
         for _ in range(100):
             await socket.send(type="ping")

@@ -16,6 +16,9 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 class SharedClients(Protocol):
     """Counted clients, such as `apps.engines.clients.OpenAIClients`; both methods belong on a loop."""
 
+    async def load(self) -> None:
+        """Import what clients are made with."""
+
     async def acquire(self, base_url: str, api_key: str) -> Any:
         """Return the shared client; touches no network."""
 

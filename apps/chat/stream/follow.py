@@ -43,7 +43,21 @@ class Event(NamedTuple):
 
 
 async def follow_turn(hub: Hub, turn_id: UUID, after: EventId) -> AsyncGenerator[Event]:
+    """Yield a turn's events one by one; see `turn_batches`.
+
+    Raises:
+        StreamExpired: When something between `after` and now can't be had as events.
+    """
+    async with aclosing(turn_batches(hub, turn_id, after)) as batches:
+        async for batch in batches:
+            for event in batch:
+                yield event
+
+
+async def turn_batches(hub: Hub, turn_id: UUID, after: EventId) -> AsyncGenerator[list[Event]]:
     """Yield a turn's events after a place, in order, without gaps or repeats, until its `finish`.
+
+    All that are there at a time come together: a step through generators for each costs more than the event.
 
     Args:
         hub: This process's reader.
@@ -54,30 +68,49 @@ async def follow_turn(hub: Hub, turn_id: UUID, after: EventId) -> AsyncGenerator
         StreamExpired: When something between `after` and now can't be had as events.
     """
     last = after
-    for event in await stored_part(hub, turn_id, after):
-        yield event
-        if event.is_end:
+    if stored := await stored_part(hub, turn_id, after):
+        yield stored
+        if stored[-1].is_end:
             return
-        last = event.id
+        last = stored[-1].id
     follower = Follower(hub, log_key(turn_id), BEGINNING if last.major == STORED_MAJOR else last)
-    async with aclosing(follower.entries(SILENCE_SECONDS)) as entries:
-        async for entry in entries:
-            if entry is None:
+    async with aclosing(follower.batches(SILENCE_SECONDS)) as batches:
+        async for entries in batches:
+            if not entries:
                 await check_for_missed_end(hub, turn_id, last)
                 continue
-            if entry.kind == RELOAD:
-                if last < EventId.parse(entry.data.decode()):
-                    raise StreamExpired
-            elif not is_next(last, entry.id):
-                await wait_for_rows(turn_id, entry.id)
+            events, last, unfit = next_events(last, entries)
+            if events:
+                yield events
+                if events[-1].is_end:
+                    return
+            if unfit is not None:
+                if unfit.kind != RELOAD:
+                    await wait_for_rows(turn_id, unfit.id)
                 raise StreamExpired
-            last = entry.id
-            if entry.kind == RELOAD:
-                continue
-            is_end = entry.kind == "finish"
-            yield Event(entry.id, entry.data, is_end)
-            if is_end:
-                return
+
+
+def next_events(last: EventId, entries: list[Entry]) -> tuple[list[Event], EventId, Entry | None]:
+    """Return what of some entries follows on what a reader has, up to the turn's end.
+
+    Returns:
+        The events, the reader's place after them, and the entry that they ended before, since the reader lacks
+        something that comes before it.
+    """
+    events: list[Event] = []
+    for entry in entries:
+        place, kind, data = entry
+        if kind == RELOAD:
+            if last < EventId.parse(data.decode()):
+                return events, last, entry
+        elif is_next(last, place):
+            events.append(Event(place, data, kind == "finish"))
+        else:
+            return events, last, entry
+        last = place
+        if kind == "finish":
+            break
+    return events, last, None
 
 
 def is_next(last: EventId, found: EventId) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db.models import F
@@ -22,12 +23,20 @@ def lock_session(session_id: UUID) -> bool:
     return bool(Session.objects.filter(pk=session_id).update(lock_version=F("lock_version") + 1))
 
 
-def append_messages(session_id: UUID, messages: Sequence[Message]) -> None:
-    """Store messages at the session's next places; the session must be locked."""
+def append_messages(session_id: UUID, messages: Sequence[Message], *, first: int | None = None, **changes: Any) -> None:
+    """Store messages at the session's next places; the session must be locked.
+
+    Args:
+        session_id: The session.
+        messages: What to store, in order.
+        first: The session's next place, for a caller who has read it since it locked the session.
+        changes: Columns of the session to set with it.
+    """
     if not messages:
         return
-    first = Session.objects.values_list("next_sequence", flat=True).get(pk=session_id)
+    if first is None:
+        first = Session.objects.values_list("next_sequence", flat=True).get(pk=session_id)
     for place, message in enumerate(messages):
         message.sequence = first + place
     Message.objects.bulk_create(messages)
-    Session.objects.filter(pk=session_id).update(next_sequence=first + len(messages), updated_at=Now())
+    Session.objects.filter(pk=session_id).update(next_sequence=first + len(messages), updated_at=Now(), **changes)

@@ -99,6 +99,11 @@ class Router:
             provider, self._engines[mode], tier, thinking=settings.CHAT_MAX_THINKING_TOKENS > 0, notice=notice
         )
 
+    async def load(self) -> None:
+        """Import what the engines need, which the first turn would wait for."""
+        for clients in dict.fromkeys(_clients(provider) for provider in self._providers.values()):
+            await clients.load()
+
     def cheap(self) -> Route:
         """Return what makes titles and summaries; it doesn't think."""
         return _route(self._providers[Turn.Mode.FAST], self._plain, CHEAP, thinking=False)
@@ -119,5 +124,9 @@ def _route(provider: Provider, engine: Engine, tier: str, *, thinking: bool, not
         notice,
         provider.base_url,
         provider.api_key,
-        anthropic_clients if provider.engine == Turn.Mode.EXTENDED_THINKING else openai_clients,
+        _clients(provider),
     )
+
+
+def _clients(provider: Provider) -> SharedClients:
+    return anthropic_clients if provider.engine == Turn.Mode.EXTENDED_THINKING else openai_clients

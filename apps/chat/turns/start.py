@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -74,7 +75,9 @@ def start_turn(
     """
     if not lock_session(session.pk):
         raise NotFound
-    if (known := taken_before(session, client_message_id)) is not None:
+    new_id = uuid4()
+    waited = pending.waiting_rows(session.pk, new_id)
+    if (known := taken_before(session, client_message_id, waited)) is not None:
         return known
     if Turn.objects.in_flight().filter(session=session).exists():
         count = pending.push(
@@ -86,9 +89,9 @@ def start_turn(
         )
         return Queued(count, is_new=True)
     limits.check_spend(session.user_id)
-    turn = Turn.objects.create(
-        id=uuid4(), session=session, mode=mode, tier=tier, origin=origin, permissions=permissions
-    )
+    # Read under the lock, so that neither can change until both are written.
+    place, title = Session.objects.values_list("next_sequence", "title").get(pk=session.pk)
+    turn = Turn.objects.create(id=new_id, session=session, mode=mode, tier=tier, origin=origin, permissions=permissions)
     row = Message(
         session=session,
         turn=turn,
@@ -97,34 +100,41 @@ def start_turn(
         file_ids=file_ids or [],
         context=context,
         client_message_id=client_message_id,
-        model_prefix=model_prefix(session),
+        model_prefix=model_prefix(session.user_id) if place == FIRST_MESSAGE else "",
     )
-    if waited := pending.waiting_rows(session.pk, turn.pk):
+    if waited:
         pending.clear(session)
-    append_messages(session.pk, [*waited, row])
-    Session.objects.filter(pk=session.pk, title="").update(title=first_title(message))
+    named: dict[str, Any] = {} if title else {"title": first_title(message)}
+    append_messages(session.pk, [*waited, row], first=place, **named)
     tell_start(session, turn.pk)
     return Started(turn.pk, is_new=True)
 
 
-def taken_before(session: Session, client_message_id: UUID | None) -> Started | Queued | None:
-    """Return what became of a message that its sender sent before, or None when it is new."""
+def taken_before(
+    session: Session, client_message_id: UUID | None, waited: Sequence[Message | PendingMessage] | None = None
+) -> Started | Queued | None:
+    """Return what became of a message that its sender sent before, or None when it is new.
+
+    Args:
+        session: Where it was sent.
+        client_message_id: The sender's own id of it, if it has one.
+        waited: The messages that wait there, where the caller has read them.
+    """
     if client_message_id is None:
         return None
-    known = Message.objects.filter(session=session, client_message_id=client_message_id).first()
-    if known is not None and known.turn_id is not None:
-        return Started(known.turn_id, is_new=False)
-    waiting = PendingMessage.objects.filter(session=session)
-    if waiting.filter(client_message_id=client_message_id).exists():
-        return Queued(waiting.count(), is_new=False)
+    known = Message.objects.filter(session=session, client_message_id=client_message_id, turn__isnull=False)
+    if (turn_id := known.values_list("turn_id", flat=True).first()) is not None:
+        return Started(turn_id, is_new=False)
+    if waited is None:
+        waited = list(PendingMessage.objects.filter(session=session))
+    if any(row.client_message_id == client_message_id for row in waited):
+        return Queued(len(waited), is_new=False)
     return None
 
 
-def model_prefix(session: Session) -> str:
-    """Return what models read before a message that starts a turn now: only a session's first one has a prefix."""
-    if not Session.objects.filter(pk=session.pk, next_sequence=FIRST_MESSAGE).exists():
-        return ""
-    person = find_user(user_id=session.user_id)
+def model_prefix(user_id: UUID) -> str:
+    """Return what models read before a session's first message, of the person who writes it."""
+    person = find_user(user_id=user_id)
     return first_prefix(name=person.name, about=person.about, time_zone=person.time_zone, now=timezone.now())
 
 
@@ -133,18 +143,19 @@ def auto_continue(session_id: UUID, ended: UUID) -> None:
 
     Over the spend limit nothing starts: the messages keep waiting for the next one that a person sends.
     """
+    turn_id = uuid4()
+    if not (waited := pending.waiting_rows(session_id, turn_id)):
+        return
     session = Session.objects.get(pk=session_id)
     last = Turn.objects.get(pk=ended)
     turn = Turn(
-        id=uuid4(),
+        id=turn_id,
         session=session,
         mode=last.mode,
         tier=last.tier,
         permissions=last.permissions,
         origin=Turn.Origin.AUTO_CONTINUE,
     )
-    if not (waited := pending.waiting_rows(session_id, turn.pk)):
-        return
     try:
         limits.check_spend(session.user_id)
     except SpendLimitReached:

@@ -57,13 +57,16 @@ class TurnState:
     is_first: bool = False
 
 
-def load(turn_id: UUID) -> TurnState | None:
-    """Return a turn's state, or None when it is gone."""
+def load(turn_id: UUID, *, is_new: bool = False) -> TurnState | None:
+    """Return a turn's state, or None when it is gone; one that `is_new` had no runner yet that left rows or calls."""
     turn = Turn.objects.select_related("session").filter(pk=turn_id).first()
     if turn is None:
         return None
-    rows = list(Message.objects.filter(turn=turn).of_the_answer().order_by("sequence"))
-    calls = ToolCall.objects.filter(turn=turn, step=turn.step + 1).exclude(state=ToolCall.State.DONE)
+    rows: Sequence[Message] = ()
+    calls: Sequence[ToolCall] = ()
+    if not is_new:
+        rows = list(Message.objects.filter(turn=turn).of_the_answer().order_by("sequence"))
+        calls = list(ToolCall.objects.filter(turn=turn, step=turn.step + 1).exclude(state=ToolCall.State.DONE))
     return TurnState(
         id=turn.pk,
         session_id=turn.session_id,

@@ -79,7 +79,7 @@ class TurnKind:
     def claim(self, run_id: UUID, runner: str) -> Claim | None:
         """Become a turn's runner; the turn is read on the same way, as every hop between threads delays its answer."""
         claim = Turn.objects.claim(run_id, runner=runner, lease_seconds=self.lease_seconds)
-        return claim and replace(claim, facts=load(run_id))
+        return claim and replace(claim, facts=load(run_id, is_new=claim.attempt == 1))
 
     def renew(self, run_ids: Sequence[UUID], runner: str) -> tuple[set[UUID], set[UUID]]:
         """Prolong the leases of this process's turns."""
@@ -216,11 +216,11 @@ class TurnProcess:
         await self.kind.redis.aclose()
 
     async def _listen(self) -> None:
-        """Pass on which turns are to be stopped, which is seen at the next renewal too, and which sessions are gone."""
+        """Pass on hints: which turns wait, are to be stopped, and which sessions are gone. All are found out anyway."""
         while True:
             try:
                 async with self.kind.redis.pubsub() as channel:
-                    await channel.subscribe(announce.stop_channel(), announce.gone_channel())
+                    await channel.subscribe(announce.wake_channel(), announce.stop_channel(), announce.gone_channel())
                     while True:
                         told = await channel.get_message(ignore_subscribe_messages=True, timeout=30)
                         if told is not None:
@@ -230,7 +230,9 @@ class TurnProcess:
                 await asyncio.sleep(LISTEN_PAUSE_SECONDS)
 
     def _hear(self, channel: str, about: UUID) -> None:
-        if channel == announce.stop_channel():
+        if channel == announce.wake_channel():
+            self.worker.hint(about)
+        elif channel == announce.stop_channel():
             self.worker.signal_stop(about)
         else:
             self.kind.agents.end_session_soon(about)

@@ -44,7 +44,10 @@ def limits_of(user_id: UUID) -> Limits:
     Raises:
         NotFound: When there is no such person.
     """
-    tier = accounts.tier_of(user_id)
+    return _limits_of_tier(user_id, accounts.tier_of(user_id))
+
+
+def _limits_of_tier(user_id: UUID, tier: str) -> Limits:
     names = (*BASE_SETTING.values(), RESET_COST, MAX_RESETS)
     base = _whole_numbers({name: getattr(settings, name) for name in names})
     own = UsageOverride.objects.filter(pk=user_id).first()
@@ -82,8 +85,11 @@ def check_spend(user_id: UUID, *, now: datetime | None = None) -> None:
         NotFound: When there is no such person.
     """
     now = now or timezone.now()
-    limits = limits_of(user_id).microdollars
+    tier = accounts.tier_of(user_id)
     used = windows.used(user_id, now)
+    if not any(used.values()):
+        return  # whatever the limits are: a limit of 0 is none
+    limits = _limits_of_tier(user_id, tier).microdollars
     for kind in (WEEKLY, DAILY):
         if limits[kind] and used[kind] >= limits[kind]:
             raise SpendLimitReached(

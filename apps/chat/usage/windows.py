@@ -49,5 +49,5 @@ def used(user_id: UUID, now: datetime) -> dict[str, int]:
     """Return what a person spent in the present windows: kind → microdollars."""
     starts = {window_start(kind, now) for kind in KINDS}
     rows = UsageWindow.objects.filter(user_id=user_id, starts_at__in=starts)
-    found = {(row.kind, row.starts_at): row.used_microdollars for row in rows}
+    found = {(kind, start): used for kind, start, used in rows.values_list("kind", "starts_at", "used_microdollars")}
     return {kind: found.get((kind, window_start(kind, now)), 0) for kind in KINDS}
