@@ -23,8 +23,10 @@ from apps.library.blocks.text import FillTextTemplate
 from apps.library.executor import commits as commits_module
 from apps.library.executor import rows
 from apps.library.executor import run as run_module
+from apps.library.executor.cancel import cancel_execution
 from apps.library.executor.outputs import grouped, values_by_name
 from apps.library.executor.start import start_execution
+from apps.library.executor.waits import Waits
 from apps.library.executor.worker import GraphKind
 from apps.library.models import Execution, NodeExecution, NodeOutput, Review
 from apps.library.models.executions import REACHED_FROM, Status
@@ -152,6 +154,49 @@ def test_a_stop_goes_down_a_tree_of_three_levels(owner, runs):
 
     until(lambda: set(Execution.objects.values_list("status", flat=True)) == {"TERMINATED"})
     assert Execution.objects.count() == 3
+
+
+@pytest.mark.django_db
+def test_runs_below_are_stopped_before_those_above(owner, monkeypatch, django_capture_on_commit_callbacks):
+    agent = make_agent(owner, {"one": (b.ADD, {})})
+    tree: list[Execution] = []
+    for status in ("RUNNING", "RUNNING", "REVIEW", "QUEUED"):
+        above = tree[-1] if tree else None
+        root = tree[0].pk if tree else uuid.uuid4()
+        tree.append(
+            Execution.objects.create(
+                **({} if above else {"id": root}), user=owner.user, graph=agent.graph, parent=above, root_id=root,
+                status=status,
+            )
+        )  # fmt: skip
+    over = Execution.objects.create(
+        user=owner.user, graph=agent.graph, parent=tree[0], root_id=tree[0].pk, status="COMPLETED"
+    )
+    told: list[tuple[str, uuid.UUID]] = []
+    monkeypatch.setattr("apps.library.executor.announce.wake_stop", lambda run_id: told.append(("stop", run_id)))
+    monkeypatch.setattr("apps.library.executor.announce.tell_end", lambda run_id: told.append(("end", run_id)))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        cancel_execution(execution_id=tree[0].pk)
+
+    top, middle, asking, queued = (run.pk for run in tree)
+    assert told == [("end", queued), ("end", asking), ("stop", middle), ("stop", top)]
+    rows_now = dict(Execution.objects.values_list("pk", "status"))
+    assert [rows_now[pk] for pk in (top, middle, asking, queued)] == ["RUNNING", "RUNNING", "TERMINATED", "TERMINATED"]
+    assert Execution.objects.filter(cancel_requested_at=None).get().pk == over.pk
+
+
+def test_an_end_that_is_told_before_the_first_look_is_heard():
+    async def wait() -> None:
+        waits = Waits()
+        gone = uuid.uuid4()
+        waiting = asyncio.create_task(waits.until_over(gone))
+        await asyncio.sleep(0)
+        waits.hear(gone)
+        waiting.cancel()
+        await waits.aclose()
+
+    asyncio.run(wait())
 
 
 def test_agents_run_agents_only_so_deep(owner, runs, monkeypatch):
