@@ -105,13 +105,13 @@ def check_start(*, user_id: UUID, uses: Iterable[tuple[Block[Any], Mapping[str, 
         raise NotEnoughCredits
 
 
-def check_daily_cap(agent_id: UUID, cap_cents: int | None) -> None:
+def check_daily_cap(user_id: UUID, agent_id: UUID, cap_cents: int | None) -> None:
     """Refuse to start an agent that has spent what it may today.
 
     Raises:
         CapReached: When it has.
     """
-    if cap_cents is not None and spent_today(agent_id) >= cap_cents:
+    if cap_cents is not None and spent_today(user_id, agent_id) >= cap_cents:
         raise CapReached
 
 
@@ -128,7 +128,7 @@ def check_next(
     Args:
         user_id: Who pays.
         root_id: The topmost run, whose cap counts for all below it.
-        agent_id: The library agent, whose daily cap counts.
+        agent_id: The library agent, whose daily cap counts, as that of the topmost run's agent does.
         cost: What the use costs for certain, in microdollars.
         accrued: What the run used below a cent, not yet charged.
 
@@ -139,24 +139,26 @@ def check_next(
     needed = (accrued + cost) // MICRODOLLARS_A_CENT
     if billing_queries.balance_cents(user_id) < max(needed, 1):
         raise NotEnoughCredits
-    root = Execution.objects.filter(pk=root_id).values("cap_cents").first()
+    root = Execution.objects.filter(pk=root_id).values("cap_cents", "agent_id").first()
     if root is not None and root["cap_cents"] is not None:
         spent = Execution.objects.filter(root_id=root_id).aggregate(cents=Sum("cost_cents"))["cents"] or 0
         if spent + needed > root["cap_cents"] or spent >= root["cap_cents"]:
             raise CapReached("This run has spent what it may.")
-    if agent_id is None:
-        return
-    daily_cap = LibraryAgent.objects.filter(pk=agent_id).values_list("daily_cap_cents", flat=True).first()
-    if daily_cap is not None:
-        today = spent_today(agent_id)
+    agent_ids = {agent_id, root["agent_id"] if root is not None else None} - {None}
+    capped = LibraryAgent.objects.filter(pk__in=agent_ids, daily_cap_cents__isnull=False)
+    for capped_id, daily_cap in capped.values_list("pk", "daily_cap_cents"):
+        today = spent_today(user_id, capped_id)
         if today + needed > daily_cap or today >= daily_cap:
             raise CapReached
 
 
-def spent_today(agent_id: UUID) -> int:
-    """Return the cents that an agent's runs of this UTC day were charged."""
+def spent_today(user_id: UUID, agent_id: UUID) -> int:
+    """Return the cents that an agent's runs of this UTC day were charged, with all runs below those at the top."""
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    return spent(Execution.objects.filter(agent=agent_id), since=midnight)
+    own = Execution.objects.of(user_id).filter(agent=agent_id)
+    topmost = own.filter(parent=None, started_at__gte=midnight).values("pk")
+    below = Execution.objects.filter(root_id__in=topmost, parent__isnull=False).exclude(agent=agent_id)
+    return spent(own, since=midnight) + spent(below, since=midnight)
 
 
 def spent(runs: Any, *, since: datetime, until: datetime | None = None) -> int:
