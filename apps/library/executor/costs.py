@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +18,14 @@ from apps.billing.errors import InsufficientBalance, KeyReused
 from apps.billing.services import spend
 from apps.library.blocks.base import Block, BlockStats, Cost, CostType
 from apps.library.errors import CapReached, NotEnoughCredits
+from apps.library.graphs.exporter import run_by
+from apps.library.graphs.shape import GraphData
 from apps.library.models import Execution, LibraryAgent
 
 logger = structlog.get_logger(__name__)
 
 MICRODOLLARS_A_CENT = 10_000
+AgentKey = tuple[str, int]  # a graph's id and version
 #: An exact share of a dollar: what providers take is counted in microdollars.
 MICRODOLLARS_A_DOLLAR = 1_000_000
 
@@ -74,24 +78,50 @@ def cost_of(cost: Cost | None, stats: BlockStats, *, seconds: float, size: int) 
     return round(cost.amount_microdollars * uses[cost.type])
 
 
-def estimate(uses: Iterable[tuple[Block[Any], Mapping[str, Any]]]) -> tuple[int, list[dict[str, Any]]]:
-    """Return what one use of each block costs for certain, in microdollars, and what is counted afterwards.
+def estimate(graph: GraphData) -> tuple[int, list[dict[str, Any]]]:
+    """Return what a run costs for certain, in microdollars, and what is counted while it runs.
 
-    Args:
-        uses: Blocks with the inputs that are known before.
+    Each node is taken to work once, also those of the sub-agents, as often as nodes run these; a loop of agents that
+    run each other is gone through once.
     """
     certain = 0
-    counted: dict[tuple[str, int], int] = {}
-    for block, inputs in uses:
-        cost = fitting_cost(block, inputs)
-        if cost is None:
-            continue
-        certain += known_before(cost)
-        if cost.type != CostType.RUN:
-            key = (str(cost.type), cost.amount_microdollars)
-            counted[key] = counted.get(key, 0) + 1
+    counted: Counter[tuple[str, int]] = Counter()
+    for each, times in runs_of_agents(graph):
+        for node in each.nodes:
+            cost = fitting_cost(node.block, node.input_default) if node.block is not None else None
+            if cost is None:
+                continue
+            certain += known_before(cost) * times
+            if cost.type != CostType.RUN:
+                counted[str(cost.type), cost.amount_microdollars] += times
     rates = [{"type": kind, "amount_microdollars": amount, "nodes": nodes} for (kind, amount), nodes in counted.items()]
     return certain, rates
+
+
+def runs_of_agents(graph: GraphData) -> list[tuple[GraphData, int]]:
+    """Return a graph and its sub-agents, with how often each runs when each node works once."""
+    family = {(each.id, each.version): each for each in (graph, *graph.sub_graphs)}
+    onward: dict[AgentKey, list[AgentKey]] = {}
+    left: list[AgentKey] = []
+
+    def visit(key: AgentKey, above: frozenset[AgentKey]) -> None:
+        onward[key] = []
+        for graph_id, version in run_by(family[key]):
+            below = (str(graph_id), version)
+            if below not in family or below in above:
+                continue
+            if below not in onward:
+                visit(below, above | {below})
+            onward[key].append(below)
+        left.append(key)
+
+    top = (graph.id, graph.version)
+    visit(top, frozenset({top}))
+    times = Counter({top: 1})
+    for key in reversed(left):  # whoever runs an agent comes before it
+        for below in onward[key]:
+            times[below] += times[key]
+    return [(family[key], times[key]) for key in reversed(left)]
 
 
 def check_start(*, user_id: UUID, uses: Iterable[tuple[Block[Any], Mapping[str, Any]]]) -> None:

@@ -389,6 +389,48 @@ def test_a_runner_that_was_replaced_writes_nothing(owner, transactional_db):
     assert NodeOutput.objects.filter(pin="out").count() == 0
 
 
+def test_static_values_outlive_the_runner_that_routed_them(owner, transactional_db):
+    agent = make_agent(
+        owner,
+        {
+            "keep": (b.KEEP, {"value": 10}),
+            "first": (b.GIVE, {"name": "first", "value": 1}),
+            "add": (b.ADD, {}),
+            "gate": (b.GATED, {}),
+            "out": (b.GIVE, {"name": "out"}),
+        },
+        [
+            ("keep.out", "add.a"),
+            ("first.output", "add.b"),
+            ("add.out", "gate.value"),
+            ("gate.error", "add.b"),
+            ("add.out", "out.value"),
+        ],
+    )
+    run = start(agent)
+
+    async def both() -> None:
+        kind = GraphKind()
+        try:
+            first = asyncio.create_task(kind.run(await db(kind.claim, run.pk, "first"), Signals()))
+            while not b.LOG:
+                await asyncio.sleep(0.01)
+            await db(Execution.objects.filter(pk=run.pk).update, lease_expires_at=timezone.now() - timedelta(seconds=9))
+            await kind.run(await db(kind.claim, run.pk, "second"), Signals())
+            b.GATE.set()
+            with pytest.raises(Replaced):
+                await first
+        finally:
+            await kind.waits.aclose()
+            await kind.redis.aclose()
+
+    asyncio.run(both())
+    run.refresh_from_db()
+    assert (run.status, run.attempt) == ("COMPLETED", 2)
+    later = NodeExecution.objects.filter(execution=run, node=agent.node_ids["add"]).order_by("number").last()
+    assert later.input_data == {"a": 10, "b": run_module.INTERRUPTED}
+
+
 def test_of_four_claimers_one_gets_the_run(owner, transactional_db):
     agent = make_agent(owner, {"one": (b.ADD, {})})
     for _ in range(10):
