@@ -20,10 +20,13 @@ from hypothesis import strategies as st
 
 from apps.library.blocks.special import AgentExecutor, HumanInTheLoop
 from apps.library.blocks.text import FillTextTemplate
+from apps.library.errors import BlockError
 from apps.library.executor import commits as commits_module
 from apps.library.executor import rows
 from apps.library.executor import run as run_module
+from apps.library.executor.agents import start_child
 from apps.library.executor.cancel import cancel_execution
+from apps.library.executor.load import load
 from apps.library.executor.outputs import grouped, values_by_name
 from apps.library.executor.start import start_execution
 from apps.library.executor.waits import Waits
@@ -197,6 +200,61 @@ def test_an_end_that_is_told_before_the_first_look_is_heard():
         await waits.aclose()
 
     asyncio.run(wait())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("end", ["FAILED", "TERMINATED"])
+def test_an_end_that_is_no_completion_takes_runs_below_and_questions_along(owner, end):
+    agent = make_agent(owner, {"one": (b.ADD, {})})
+    row = {"user": owner.user, "graph": agent.graph}
+    run = Execution.objects.create(root_id=uuid.uuid4(), **row)
+    claim = Execution.objects.claim(run.pk, runner="test", lease_seconds=15)
+    assert claim is not None
+    queued, running = (
+        Execution.objects.create(parent=run, root_id=run.root_id, status=status, **row)
+        for status in ("QUEUED", "RUNNING")
+    )
+    asking = NodeExecution.objects.create(execution=run, node_id=agent.node_ids["one"], number=1, status="REVIEW")
+    review = Review.objects.create(node_execution=asking, execution=run, user=owner.user, payload=1)
+
+    rows.commit(claim, 1, rows.Write(user_id=owner.user.pk, end=end, error=("broken", "It broke.")))
+
+    for each in (run, queued, running, review):
+        each.refresh_from_db()
+    assert (run.status, run.error_code) == (end, "broken")
+    assert queued.status == "TERMINATED"
+    assert (running.status, running.cancel_requested_at is None) == ("RUNNING", False)
+    assert review.status == "REJECTED"
+
+
+@pytest.mark.django_db
+def test_a_run_that_is_being_stopped_starts_none_below(owner):
+    child = make_agent(owner, {"in": (b.TAKE, {"name": "in"})})
+    run = start(parent_of(owner, child), {"in": 1})
+    Execution.objects.filter(pk=run.pk).update(status="RUNNING", cancel_requested_at=timezone.now())
+    facts = load(run.pk)
+    assert facts is not None
+
+    with pytest.raises(BlockError, match="being stopped"):
+        start_child(
+            facts,
+            uuid.uuid4(),
+            graph_id=str(child.graph_id_shared),
+            graph_version=1,
+            inputs={"in": 1},
+            node_input_masks=None,
+        )
+    assert not Execution.objects.filter(parent=run).exists()
+
+
+def test_a_run_whose_block_is_gone_meanwhile_fails_by_its_name(owner, runs):
+    agent = make_agent(owner, {"gone": ("no-such-block", {})})
+    run = Execution.objects.create(user=owner.user, graph=agent.graph, root_id=uuid.uuid4())
+    runs.thread.call(runs.worker.offer(run.pk))
+
+    run = wait_for(run.pk)
+    assert (run.status, run.error_code) == ("FAILED", "graph_invalid")
+    assert "no-such-block" in run.error
 
 
 def test_agents_run_agents_only_so_deep(owner, runs, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.db import OperationalError
 from apps.billing.models import CreditTransaction
 from apps.billing.queries import balance_cents
 from apps.billing.services import grant
+from apps.library.blocks.base import Cost, CostType
 from apps.library.errors import CapReached, NotEnoughCredits
 from apps.library.executor import costs
 from apps.library.executor.start import start_execution
@@ -115,6 +117,28 @@ def test_credits_that_run_out_fail_the_node_and_the_run(owner, runs, settings):
     assert balance_cents(owner.user.pk) == 1
     assert [value for what, value in b.LOG if what == "paid"] == [1, 2]
     assert not NodeExecution.objects.filter(execution=run, status__in=["RUNNING", "QUEUED"]).exists()
+
+
+def test_nodes_that_work_at_once_share_what_is_there(owner, runs):
+    give(owner, 5)
+    agent = make_agent(
+        owner, {"each": (b.EACH, {"items": ["slow", "slow"]}), "paid": (b.PAID, {})}, [("each.item", "paid.value")]
+    )
+
+    run = run_of(agent)
+
+    assert (run.status, run.error_code) == ("FAILED", "insufficient_balance")
+    assert b.LOG == [("paid", "slow")], "the first one's price is held while it works"
+
+
+@pytest.mark.parametrize(
+    ("given", "fits"), [({}, True), ({"kind": ""}, True), ({"kind": None}, True), ({"kind": "x"}, False)]
+)
+@pytest.mark.parametrize("wanted", ["", None])
+def test_nothing_null_and_empty_are_alike_to_a_cost(wanted, given, fits):
+    block = SimpleNamespace(costs=(Cost(type=CostType.RUN, amount_microdollars=1, when={"kind": wanted}),))
+
+    assert (costs.fitting_cost(block, given) is not None) == fits
 
 
 def test_work_that_cannot_be_paid_afterwards_is_kept_and_told_to_operators(owner, runs, caplog):
