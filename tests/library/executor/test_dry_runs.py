@@ -7,6 +7,7 @@ import json
 import pytest
 
 from apps.billing.models import CreditTransaction
+from apps.library.blocks.base import Category, Cost, CostType
 from apps.library.blocks.registry import all_blocks, get_block
 from apps.library.blocks.services import offered
 from apps.library.executor import simulate
@@ -124,6 +125,24 @@ def test_credentials_are_neither_wanted_nor_taken(block):
     assert set(simulate.dry_model(type(block)).model_json_schema().get("required", ())) == wanted - hidden
     assert values.keys() & hidden == set()
     assert values["kept"] == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "is_real"),
+    [
+        ({}, True),
+        ({"is_idempotent": False}, False),
+        ({"costs": (Cost(type=CostType.RUN, amount_microdollars=1),)}, False),
+        ({"categories": frozenset({Category.LOGIC, Category.COMMUNICATION})}, False),
+        ({"categories": frozenset()}, False),
+        ({"credentials_inputs": staticmethod(lambda: {"credentials": {}})}, False),
+    ],
+    ids=["harmless", "must not run twice", "costs", "speaks to others", "of no kind", "has credentials"],
+)
+def test_only_what_touches_nothing_is_real(what, is_real):
+    block = type("Stub", (type(get_block(b.ADD)),), what)()
+
+    assert simulate.runs_for_real(block, {}) is is_real
 
 
 def test_an_orchestrator_is_given_its_capped_loop():
