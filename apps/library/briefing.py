@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db.models import Sum
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from apps.library.models import Execution, Review, Schedule
@@ -28,6 +28,7 @@ class Briefing:
         running: Runs that work or are queued, newest first, without those that other runs started.
         reviews: Questions that wait, newest first.
         schedules: What is due next.
+        stopped: Schedules that were switched off because their agent could not be started.
         failed: Runs that failed within a day, latest first.
         spent_cents: What runs cost that were started in this month.
         month_starts_at: When the month began in the person's zone.
@@ -39,6 +40,8 @@ class Briefing:
     reviews_total: int
     schedules: list[Schedule]
     schedules_total: int
+    stopped: list[Schedule]
+    stopped_total: int
     failed: list[Execution]
     failed_total: int
     spent_cents: int
@@ -58,7 +61,9 @@ def briefing(*, user_id: UUID, time_zone: str, now: datetime | None = None) -> B
     topmost = runs.filter(parent=None).select_related("graph")
     running = topmost.filter(status__in=(Status.QUEUED, Status.RUNNING)).order_by("-created_at", "-id")
     failed = topmost.filter(status=Status.FAILED, ended_at__gt=now - FAILED_LATELY, ended_at__lte=now)
-    schedules = Schedule.objects.filter(user=user_id, is_enabled=True, next_run_at__isnull=False)
+    mine = Schedule.objects.filter(user=user_id).select_related("agent__graph")
+    schedules = mine.filter(is_enabled=True, next_run_at__isnull=False)
+    stopped = mine.filter(is_enabled=False).exclude(disabled_reason="")
     reviews, reviews_total = waiting_reviews(user_id=user_id, limit=SHOWN, offset=0)
     start, end = month(now, time_zone)
     begun = runs.filter(started_at__gte=start, started_at__lt=end)
@@ -67,8 +72,10 @@ def briefing(*, user_id: UUID, time_zone: str, now: datetime | None = None) -> B
         running_total=running.count(),
         reviews=reviews,
         reviews_total=reviews_total,
-        schedules=list(schedules.select_related("agent__graph").order_by("next_run_at", "id")[:SHOWN]),
+        schedules=list(schedules.order_by("next_run_at", "id")[:SHOWN]),
         schedules_total=schedules.count(),
+        stopped=list(stopped.order_by(F("skipped_at").desc(nulls_last=True), "id")[:SHOWN]),
+        stopped_total=stopped.count(),
         failed=list(failed.order_by("-ended_at", "-id")[:SHOWN]),
         failed_total=failed.count(),
         spent_cents=begun.aggregate(cents=Sum("cost_cents"))["cents"] or 0,

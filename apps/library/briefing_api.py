@@ -37,6 +37,8 @@ class BriefingSerializer(serializers.Serializer):
     reviews_total = serializers.IntegerField()
     schedules = ScheduleSerializer(many=True, help_text="What is due next.")
     schedules_total = serializers.IntegerField()
+    stopped = ScheduleSerializer(many=True, help_text="What was switched off, as its agent could not be started.")
+    stopped_total = serializers.IntegerField()
     failed = BriefedRunSerializer(many=True, help_text="What failed within 24 hours, latest first.")
     failed_total = serializers.IntegerField()
     spent_cents = serializers.IntegerField(help_text="What runs cost that were started this month.")
@@ -53,6 +55,6 @@ class BriefingView(APIView):
 
     @extend_schema(operation_id="library_briefing", responses=BriefingSerializer)
     def get(self, request: Request) -> Response:
-        """Return what runs, what waits for you, what comes next, what failed and what you spent this month."""
+        """Return what runs, waits for you, comes next, was switched off and failed, and what you spent this month."""
         zone = getattr(request.user, "time_zone", "UTC")
         return Response(BriefingSerializer(briefing.briefing(user_id=caller_id(request), time_zone=zone)).data)

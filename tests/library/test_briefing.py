@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 
 from apps.library.briefing import briefing, dollars, month
 from apps.library.models import Execution
+from apps.library.schedules.fire import fire_due_schedules
 from tests.library.reviews.test_reviews_api import make_run as make_asking_run
 from tests.library.schedules.rows import make_agent, make_schedule
 
@@ -41,6 +42,7 @@ def test_nothing_at_all(owner):
         "running": [], "running_total": 0,
         "reviews": [], "reviews_total": 0,
         "schedules": [], "schedules_total": 0,
+        "stopped": [], "stopped_total": 0,
         "failed": [], "failed_total": 0,
         "spent_cents": 0, "spent": "$0.00",
     }  # fmt: skip
@@ -134,7 +136,27 @@ def test_it_costs_the_same_however_much_there_is(owner, rows, django_assert_num_
         make_run(owner, "FAILED", ended_at=timezone.now())
         make_asking_run(owner, questions=rows)
         make_schedule(make_agent(owner), timezone.now() + timedelta(hours=number + 1), "0 9 * * *")
+        make_schedule(make_agent(owner), None, "0 9 * * *", is_enabled=False, disabled_reason="It has no trigger.")
     owner.client.get(BRIEFING)  # notes the token's first use
-    with django_assert_num_queries(10):  # the token, four lists, how many of each, what was spent
+    with django_assert_num_queries(12):  # the token, five lists, how many of each, what was spent
         body = owner.client.get(BRIEFING).json()
-    assert len(body["running"]) == len(body["failed"]) == len(body["schedules"]) == rows
+    assert [len(body[name]) for name in ("running", "failed", "schedules", "stopped")] == [rows] * 4
+
+
+def test_a_schedule_that_was_switched_off_is_told_until_its_owner_has_seen_to_it(owner, teammate):
+    def told(person):
+        body = person.client.get(BRIEFING).json()
+        return [(row["id"], row["problem"]) for row in body["stopped"]], body["stopped_total"]
+
+    agent = make_agent(owner)
+    paused, gone = (make_schedule(agent, NOW, "0 9 * * *", graph_version=version) for version in (None, 7))
+    owner.client.patch(f"/api/library/schedules/{paused.pk}", {"is_enabled": False}, format="json")
+    assert fire_due_schedules(now=NOW) == 0
+
+    rows, total = told(owner)
+    assert (len(rows), total, rows[0][0]) == (1, 1, str(gone.pk))
+    assert "no version 7" in rows[0][1]
+    assert told(teammate) == ([], 0)
+
+    owner.client.patch(f"/api/library/schedules/{gone.pk}", {"is_enabled": False}, format="json")
+    assert told(owner) == ([], 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +18,14 @@ from apps.billing.errors import InsufficientBalance, KeyReused
 from apps.billing.services import spend
 from apps.library.blocks.base import Block, BlockStats, Cost, CostType
 from apps.library.errors import CapReached, NotEnoughCredits
+from apps.library.graphs.exporter import run_by
+from apps.library.graphs.shape import GraphData
 from apps.library.models import Execution, LibraryAgent
 
 logger = structlog.get_logger(__name__)
 
 MICRODOLLARS_A_CENT = 10_000
+AgentKey = tuple[str, int]  # a graph's id and version
 #: An exact share of a dollar: what providers take is counted in microdollars.
 MICRODOLLARS_A_DOLLAR = 1_000_000
 
@@ -74,24 +78,50 @@ def cost_of(cost: Cost | None, stats: BlockStats, *, seconds: float, size: int) 
     return round(cost.amount_microdollars * uses[cost.type])
 
 
-def estimate(uses: Iterable[tuple[Block[Any], Mapping[str, Any]]]) -> tuple[int, list[dict[str, Any]]]:
-    """Return what one use of each block costs for certain, in microdollars, and what is counted afterwards.
+def estimate(graph: GraphData) -> tuple[int, list[dict[str, Any]]]:
+    """Return what a run costs for certain, in microdollars, and what is counted while it runs.
 
-    Args:
-        uses: Blocks with the inputs that are known before.
+    Each node is taken to work once, also those of the sub-agents, as often as nodes run these; a loop of agents that
+    run each other is gone through once.
     """
     certain = 0
-    counted: dict[tuple[str, int], int] = {}
-    for block, inputs in uses:
-        cost = fitting_cost(block, inputs)
-        if cost is None:
-            continue
-        certain += known_before(cost)
-        if cost.type != CostType.RUN:
-            key = (str(cost.type), cost.amount_microdollars)
-            counted[key] = counted.get(key, 0) + 1
+    counted: Counter[tuple[str, int]] = Counter()
+    for each, times in runs_of_agents(graph):
+        for node in each.nodes:
+            cost = fitting_cost(node.block, node.input_default) if node.block is not None else None
+            if cost is None:
+                continue
+            certain += known_before(cost) * times
+            if cost.type != CostType.RUN:
+                counted[str(cost.type), cost.amount_microdollars] += times
     rates = [{"type": kind, "amount_microdollars": amount, "nodes": nodes} for (kind, amount), nodes in counted.items()]
     return certain, rates
+
+
+def runs_of_agents(graph: GraphData) -> list[tuple[GraphData, int]]:
+    """Return a graph and its sub-agents, with how often each runs when each node works once."""
+    family = {(each.id, each.version): each for each in (graph, *graph.sub_graphs)}
+    onward: dict[AgentKey, list[AgentKey]] = {}
+    left: list[AgentKey] = []
+
+    def visit(key: AgentKey, above: frozenset[AgentKey]) -> None:
+        onward[key] = []
+        for graph_id, version in run_by(family[key]):
+            below = (str(graph_id), version)
+            if below not in family or below in above:
+                continue
+            if below not in onward:
+                visit(below, above | {below})
+            onward[key].append(below)
+        left.append(key)
+
+    top = (graph.id, graph.version)
+    visit(top, frozenset({top}))
+    times = Counter({top: 1})
+    for key in reversed(left):  # whoever runs an agent comes before it
+        for below in onward[key]:
+            times[below] += times[key]
+    return [(family[key], times[key]) for key in reversed(left)]
 
 
 def check_start(*, user_id: UUID, uses: Iterable[tuple[Block[Any], Mapping[str, Any]]]) -> None:
@@ -105,13 +135,13 @@ def check_start(*, user_id: UUID, uses: Iterable[tuple[Block[Any], Mapping[str, 
         raise NotEnoughCredits
 
 
-def check_daily_cap(agent_id: UUID, cap_cents: int | None) -> None:
+def check_daily_cap(user_id: UUID, agent_id: UUID, cap_cents: int | None) -> None:
     """Refuse to start an agent that has spent what it may today.
 
     Raises:
         CapReached: When it has.
     """
-    if cap_cents is not None and spent_today(agent_id) >= cap_cents:
+    if cap_cents is not None and spent_today(user_id, agent_id) >= cap_cents:
         raise CapReached
 
 
@@ -128,7 +158,7 @@ def check_next(
     Args:
         user_id: Who pays.
         root_id: The topmost run, whose cap counts for all below it.
-        agent_id: The library agent, whose daily cap counts.
+        agent_id: The library agent, whose daily cap counts, as that of the topmost run's agent does.
         cost: What the use costs for certain, in microdollars.
         accrued: What the run used below a cent, not yet charged.
 
@@ -139,24 +169,26 @@ def check_next(
     needed = (accrued + cost) // MICRODOLLARS_A_CENT
     if billing_queries.balance_cents(user_id) < max(needed, 1):
         raise NotEnoughCredits
-    root = Execution.objects.filter(pk=root_id).values("cap_cents").first()
+    root = Execution.objects.filter(pk=root_id).values("cap_cents", "agent_id").first()
     if root is not None and root["cap_cents"] is not None:
         spent = Execution.objects.filter(root_id=root_id).aggregate(cents=Sum("cost_cents"))["cents"] or 0
         if spent + needed > root["cap_cents"] or spent >= root["cap_cents"]:
             raise CapReached("This run has spent what it may.")
-    if agent_id is None:
-        return
-    daily_cap = LibraryAgent.objects.filter(pk=agent_id).values_list("daily_cap_cents", flat=True).first()
-    if daily_cap is not None:
-        today = spent_today(agent_id)
+    agent_ids = {agent_id, root["agent_id"] if root is not None else None} - {None}
+    capped = LibraryAgent.objects.filter(pk__in=agent_ids, daily_cap_cents__isnull=False)
+    for capped_id, daily_cap in capped.values_list("pk", "daily_cap_cents"):
+        today = spent_today(user_id, capped_id)
         if today + needed > daily_cap or today >= daily_cap:
             raise CapReached
 
 
-def spent_today(agent_id: UUID) -> int:
-    """Return the cents that an agent's runs of this UTC day were charged."""
+def spent_today(user_id: UUID, agent_id: UUID) -> int:
+    """Return the cents that an agent's runs of this UTC day were charged, with all runs below those at the top."""
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    return spent(Execution.objects.filter(agent=agent_id), since=midnight)
+    own = Execution.objects.of(user_id).filter(agent=agent_id)
+    topmost = own.filter(parent=None, started_at__gte=midnight).values("pk")
+    below = Execution.objects.filter(root_id__in=topmost, parent__isnull=False).exclude(agent=agent_id)
+    return spent(own, since=midnight) + spent(below, since=midnight)
 
 
 def spent(runs: Any, *, since: datetime, until: datetime | None = None) -> int:

@@ -171,11 +171,11 @@ class GraphRunner:
     def _start_ready(self) -> None:
         """Begin what is ready, as far as there is room."""
         while self._working < settings.NODE_CONCURRENCY and (self._again or self.state.ready):
-            run = self._again.pop(0) if self._again else self.state.ready.popleft()
             if self.state.count > MOST_NODE_RUNS:
                 self._failure = TOO_LONG
                 self._news.set()
                 return
+            run = self._again.pop(0) if self._again else self.state.ready.popleft()
             notes = self._commits.note(run)
             notes.queued_at = notes.queued_at or datetime.now(UTC)
             if run.status != Status.RUNNING:

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from apps.library.executor import costs
-from apps.library.executor.start import plan_of, start_execution, uses_of
+from apps.library.executor.start import plan_of, start_execution
+from apps.library.graphs.exporter import with_sub_graphs
 from apps.library.graphs.queries import access_preset, version_of
 from apps.library.models import Execution, LibraryAgent
 from apps.runtime.errors import NotFound
@@ -58,7 +59,8 @@ def estimate_agent(*, agent: LibraryAgent) -> dict[str, Any]:
     Raises:
         GraphInvalid: When it can't run.
     """
-    certain, rates = costs.estimate(uses_of(plan_of(agent.graph)))
+    plan_of(agent.graph)
+    certain, rates = costs.estimate(with_sub_graphs(agent.graph))
     return {
         "certain_microdollars": certain,
         "certain_cents": -(-certain // costs.MICRODOLLARS_A_CENT),

@@ -80,7 +80,7 @@ def start_execution(
     if not is_dry_run:
         costs.check_start(user_id=user_id, uses=uses_of(plan))
         if agent is not None:
-            costs.check_daily_cap(agent.pk, agent.daily_cap_cents)
+            costs.check_daily_cap(user_id, agent.pk, agent.daily_cap_cents)
     found = dict(agent.settings) if agent is not None else {}
     run_id = uuid4()
     run = Execution.objects.create(

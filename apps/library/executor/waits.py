@@ -24,6 +24,7 @@ class Waits:
         """Make it; the first wait begins to look."""
         self._waiting: dict[UUID, set[asyncio.Future[None]]] = {}
         self._looker: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()  # here already: an end may be told before the first look
 
     async def until_over(self, execution_id: UUID) -> None:
         """Wait until a run has ended or is gone."""
@@ -49,7 +50,6 @@ class Waits:
         await end_tasks(self._looker)
 
     async def _look_for_ever(self) -> None:
-        self._news = asyncio.Event()
         while self._waiting:
             self._news.clear()
             try:

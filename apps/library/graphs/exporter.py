@@ -18,14 +18,20 @@ Key = tuple[UUID, int]
 
 def export_graph(graph: Graph) -> dict[str, Any]:
     """Return a version in the file format, with the agents that it runs, without credentials and secrets."""
-    data = from_rows(graph)
-    data.sub_graphs = sub_graphs(graph, data)
+    data = with_sub_graphs(graph)
     secrecy.strip(data)
     file = data.as_json()
     for part, each in zip(file["sub_graphs"], data.sub_graphs, strict=True):
         part.update(schemas.facts(each))
         del part["sub_graphs"]
     return {**file, **schemas.facts(data)}
+
+
+def with_sub_graphs(graph: Graph) -> GraphData:
+    """Return a stored version with the agents that it runs, and theirs; three queries more for each level of these."""
+    data = from_rows(graph)
+    data.sub_graphs = sub_graphs(graph, data)
+    return data
 
 
 def sub_graphs(graph: Graph, data: GraphData) -> list[GraphData]:

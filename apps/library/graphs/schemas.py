@@ -103,9 +103,12 @@ class CredentialsUse:
 
 
 def credentials_uses(graph: GraphData) -> list[CredentialsUse]:
-    """Return each credentials input of each node, with the name of the agent's input that fills it."""
+    """Return each credentials input of each node, with the name of the agent's input that fills it.
+
+    Those of its sub-agents are among them: a run hands its credentials down.
+    """
     found = []
-    for node in graph.nodes:
+    for node in (node for each in (graph, *graph.sub_graphs) for node in each.nodes):
         block = node.block
         if block is None:
             continue

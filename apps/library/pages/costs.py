@@ -47,8 +47,7 @@ class Estimate:
 
 
 def estimate(graph: GraphData) -> Estimate:
-    """Return what one use of each node of a graph costs."""
-    uses = [(node.block, node.input_default) for node in graph.nodes if node.block is not None]
-    certain, rates = costs.estimate(uses)
+    """Return what one use of each node of a graph and its sub-agents costs."""
+    certain, rates = costs.estimate(graph)
     extras = dict.fromkeys(UNITS[rate["type"]] for rate in rates)
     return Estimate(certain, ", ".join(extras))

@@ -109,10 +109,11 @@ def update_schedule(*, user_id: UUID, schedule_id: UUID, **changes: Any) -> Sche
     if changes.keys() & WHEN:
         plan(schedule)
         changes["next_run_at"] = schedule.next_run_at
-    if changes.keys() & (WHAT | {"is_enabled"}) and schedule.is_enabled:
+    is_to_run = bool(changes.keys() & (WHAT | {"is_enabled"})) and schedule.is_enabled
+    if is_to_run:
         check_runnable(schedule)
-        schedule.disabled_reason = ""
-        changes["disabled_reason"] = ""
+    if is_to_run or "is_enabled" in changes:  # who switches it off has read what was wrong
+        schedule.disabled_reason = changes["disabled_reason"] = ""
     if changes:
         schedule.save(update_fields=list(changes))
     return schedule

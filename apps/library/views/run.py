@@ -19,7 +19,8 @@ from apps.library.errors import GraphInvalid, InputsInvalid, UnknownCredential
 from apps.library.executor.start import start_execution
 from apps.library.graphs import agents, schemas, services
 from apps.library.graphs import queries as graph_queries
-from apps.library.graphs.shape import GraphData, from_rows
+from apps.library.graphs.exporter import with_sub_graphs
+from apps.library.graphs.shape import GraphData
 from apps.library.models import LibraryAgent, Preset
 from apps.library.pages import queries
 from apps.library.pages.costs import Estimate, estimate
@@ -86,7 +87,7 @@ class RunForm:
 def run_agent(request: HttpRequest, user: User, agent_id: UUID) -> HttpResponse:
     """Show the form of an agent's inputs; a POST starts a run or saves a preset."""
     agent = graph_queries.access_agent(user.pk, agent_id)
-    data = from_rows(agent.graph)
+    data = with_sub_graphs(agent.graph)
     if request.method == "POST":
         return _sent(request, user, agent, data)
     preset = _preset(request, user, agent)

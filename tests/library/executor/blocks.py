@@ -184,6 +184,8 @@ class Paid(Block[Any]):
 
     async def run(self, inputs, context):
         LOG.append(("paid", inputs.value))
+        if inputs.value == "slow":
+            await asyncio.sleep(0.3)
         yield "out", inputs.value
         if inputs.value == "fail":
             raise BlockError("it failed")

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from apps.billing.models import CreditTransaction
+from apps.library.blocks.base import Category, Cost, CostType
+from apps.library.blocks.registry import all_blocks, get_block
 from apps.library.blocks.services import offered
 from apps.library.executor import simulate
 from apps.library.executor.outputs import grouped, values_by_name
@@ -112,6 +114,42 @@ def test_children_of_dry_runs_are_dry(owner, runs):
 @pytest.mark.parametrize(("wanted", "given"), [(-1, 10), (0, 0), (3, 3), (50, 10)])
 def test_loops_of_orchestrators_are_capped(wanted, given):
     assert simulate.capped(wanted) == given
+
+
+@pytest.mark.parametrize("block", [block for block in all_blocks().values() if block.credentials_inputs()], ids=str)
+def test_credentials_are_neither_wanted_nor_taken(block):
+    wanted = set(block.input_schema().get("required", ()))
+    hidden = set(block.credentials_inputs())
+    values = simulate.without_credentials(block, {"kept": 1, **{name: {"id": "of somebody"} for name in hidden}})
+
+    assert set(simulate.dry_model(type(block)).model_json_schema().get("required", ())) == wanted - hidden
+    assert values.keys() & hidden == set()
+    assert values["kept"] == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "is_real"),
+    [
+        ({}, True),
+        ({"is_idempotent": False}, False),
+        ({"costs": (Cost(type=CostType.RUN, amount_microdollars=1),)}, False),
+        ({"categories": frozenset({Category.LOGIC, Category.COMMUNICATION})}, False),
+        ({"categories": frozenset()}, False),
+        ({"credentials_inputs": staticmethod(lambda: {"credentials": {}})}, False),
+    ],
+    ids=["harmless", "must not run twice", "costs", "speaks to others", "of no kind", "has credentials"],
+)
+def test_only_what_touches_nothing_is_real(what, is_real):
+    block = type("Stub", (type(get_block(b.ADD)),), what)()
+
+    assert simulate.runs_for_real(block, {}) is is_real
+
+
+def test_an_orchestrator_is_given_its_capped_loop():
+    block = get_block(simulate.ORCHESTRATOR)
+
+    assert simulate.without_credentials(block, {simulate.LOOP_INPUT: 50})[simulate.LOOP_INPUT] == 10
+    assert simulate.without_credentials(block, {simulate.LOOP_INPUT: 3})[simulate.LOOP_INPUT] == 3
 
 
 def test_samples_fit_their_schema():

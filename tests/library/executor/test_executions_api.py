@@ -13,12 +13,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from apps.library.blocks.special import AgentExecutor
 from apps.library.executor.events import log_key
 from apps.library.executor.start import start_execution
-from apps.library.models import Execution, Preset
+from apps.library.models import Execution, Node, Preset
 from apps.runtime.redis import sync_client
 from tests.library.executor import blocks as b
 from tests.library.executor.conftest import make_agent, until, wait_for
+from tests.library.executor.test_life import parent_of
 
 BASE = "/api/library"
 
@@ -166,6 +168,31 @@ def test_an_estimate_tells_what_is_certain_and_what_is_counted(owner):
         "certain_cents": 6,
         "certain_microdollars": 60_000,
         "counted": [{"type": "tokens", "amount_microdollars": 100, "nodes": 1}],
+    }
+
+
+@pytest.mark.django_db
+def test_an_estimate_holds_what_agents_below_cost_as_often_as_they_run(owner):
+    child = make_agent(
+        owner, {"in": (b.TAKE, {"name": "in"}), "paid": (b.PAID, {}), "by": (b.METERED, {"kind": "items"})}
+    )
+    middle = parent_of(owner, child)
+    Node.objects.create(
+        graph=middle.graph,
+        position=9,
+        block_id=AgentExecutor.id,
+        input_default=Node.objects.get(pk=middle.node_ids["run"]).input_default,
+    )
+    top = parent_of(owner, middle)
+    runs_top = {**Node.objects.get(pk=top.node_ids["run"]).input_default, "graph_id": str(top.graph_id_shared)}
+    Node.objects.create(graph=child.graph, position=9, block_id=AgentExecutor.id, input_default=runs_top)  # a loop
+
+    told = owner.client.get(f"{BASE}/agents/{top.pk}/estimate").json()
+
+    assert told == {
+        "certain_cents": 6,
+        "certain_microdollars": 60_000,
+        "counted": [{"type": "items", "amount_microdollars": 4_000, "nodes": 2}],
     }
 
 

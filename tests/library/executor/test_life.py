@@ -20,11 +20,16 @@ from hypothesis import strategies as st
 
 from apps.library.blocks.special import AgentExecutor, HumanInTheLoop
 from apps.library.blocks.text import FillTextTemplate
+from apps.library.errors import BlockError
 from apps.library.executor import commits as commits_module
 from apps.library.executor import rows
 from apps.library.executor import run as run_module
+from apps.library.executor.agents import start_child
+from apps.library.executor.cancel import cancel_execution
+from apps.library.executor.load import load
 from apps.library.executor.outputs import grouped, values_by_name
 from apps.library.executor.start import start_execution
+from apps.library.executor.waits import Waits
 from apps.library.executor.worker import GraphKind
 from apps.library.models import Execution, NodeExecution, NodeOutput, Review
 from apps.library.models.executions import REACHED_FROM, Status
@@ -152,6 +157,104 @@ def test_a_stop_goes_down_a_tree_of_three_levels(owner, runs):
 
     until(lambda: set(Execution.objects.values_list("status", flat=True)) == {"TERMINATED"})
     assert Execution.objects.count() == 3
+
+
+@pytest.mark.django_db
+def test_runs_below_are_stopped_before_those_above(owner, monkeypatch, django_capture_on_commit_callbacks):
+    agent = make_agent(owner, {"one": (b.ADD, {})})
+    tree: list[Execution] = []
+    for status in ("RUNNING", "RUNNING", "REVIEW", "QUEUED"):
+        above = tree[-1] if tree else None
+        root = tree[0].pk if tree else uuid.uuid4()
+        tree.append(
+            Execution.objects.create(
+                **({} if above else {"id": root}), user=owner.user, graph=agent.graph, parent=above, root_id=root,
+                status=status,
+            )
+        )  # fmt: skip
+    over = Execution.objects.create(
+        user=owner.user, graph=agent.graph, parent=tree[0], root_id=tree[0].pk, status="COMPLETED"
+    )
+    told: list[tuple[str, uuid.UUID]] = []
+    monkeypatch.setattr("apps.library.executor.announce.wake_stop", lambda run_id: told.append(("stop", run_id)))
+    monkeypatch.setattr("apps.library.executor.announce.tell_end", lambda run_id: told.append(("end", run_id)))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        cancel_execution(execution_id=tree[0].pk)
+
+    top, middle, asking, queued = (run.pk for run in tree)
+    assert told == [("end", queued), ("end", asking), ("stop", middle), ("stop", top)]
+    rows_now = dict(Execution.objects.values_list("pk", "status"))
+    assert [rows_now[pk] for pk in (top, middle, asking, queued)] == ["RUNNING", "RUNNING", "TERMINATED", "TERMINATED"]
+    assert Execution.objects.filter(cancel_requested_at=None).get().pk == over.pk
+
+
+def test_an_end_that_is_told_before_the_first_look_is_heard():
+    async def wait() -> None:
+        waits = Waits()
+        gone = uuid.uuid4()
+        waiting = asyncio.create_task(waits.until_over(gone))
+        await asyncio.sleep(0)
+        waits.hear(gone)
+        waiting.cancel()
+        await waits.aclose()
+
+    asyncio.run(wait())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("end", ["FAILED", "TERMINATED"])
+def test_an_end_that_is_no_completion_takes_runs_below_and_questions_along(owner, end):
+    agent = make_agent(owner, {"one": (b.ADD, {})})
+    row = {"user": owner.user, "graph": agent.graph}
+    run = Execution.objects.create(root_id=uuid.uuid4(), **row)
+    claim = Execution.objects.claim(run.pk, runner="test", lease_seconds=15)
+    assert claim is not None
+    queued, running = (
+        Execution.objects.create(parent=run, root_id=run.root_id, status=status, **row)
+        for status in ("QUEUED", "RUNNING")
+    )
+    asking = NodeExecution.objects.create(execution=run, node_id=agent.node_ids["one"], number=1, status="REVIEW")
+    review = Review.objects.create(node_execution=asking, execution=run, user=owner.user, payload=1)
+
+    rows.commit(claim, 1, rows.Write(user_id=owner.user.pk, end=end, error=("broken", "It broke.")))
+
+    for each in (run, queued, running, review):
+        each.refresh_from_db()
+    assert (run.status, run.error_code) == (end, "broken")
+    assert queued.status == "TERMINATED"
+    assert (running.status, running.cancel_requested_at is None) == ("RUNNING", False)
+    assert review.status == "REJECTED"
+
+
+@pytest.mark.django_db
+def test_a_run_that_is_being_stopped_starts_none_below(owner):
+    child = make_agent(owner, {"in": (b.TAKE, {"name": "in"})})
+    run = start(parent_of(owner, child), {"in": 1})
+    Execution.objects.filter(pk=run.pk).update(status="RUNNING", cancel_requested_at=timezone.now())
+    facts = load(run.pk)
+    assert facts is not None
+
+    with pytest.raises(BlockError, match="being stopped"):
+        start_child(
+            facts,
+            uuid.uuid4(),
+            graph_id=str(child.graph_id_shared),
+            graph_version=1,
+            inputs={"in": 1},
+            node_input_masks=None,
+        )
+    assert not Execution.objects.filter(parent=run).exists()
+
+
+def test_a_run_whose_block_is_gone_meanwhile_fails_by_its_name(owner, runs):
+    agent = make_agent(owner, {"gone": ("no-such-block", {})})
+    run = Execution.objects.create(user=owner.user, graph=agent.graph, root_id=uuid.uuid4())
+    runs.thread.call(runs.worker.offer(run.pk))
+
+    run = wait_for(run.pk)
+    assert (run.status, run.error_code) == ("FAILED", "graph_invalid")
+    assert "no-such-block" in run.error
 
 
 def test_agents_run_agents_only_so_deep(owner, runs, monkeypatch):
@@ -342,6 +445,48 @@ def test_a_runner_that_was_replaced_writes_nothing(owner, transactional_db):
     [gate] = NodeExecution.objects.filter(execution=run, node=agent.node_ids["gate"])
     assert (gate.status, gate.error) == ("FAILED", run_module.INTERRUPTED_SENTENCE)
     assert NodeOutput.objects.filter(pin="out").count() == 0
+
+
+def test_static_values_outlive_the_runner_that_routed_them(owner, transactional_db):
+    agent = make_agent(
+        owner,
+        {
+            "keep": (b.KEEP, {"value": 10}),
+            "first": (b.GIVE, {"name": "first", "value": 1}),
+            "add": (b.ADD, {}),
+            "gate": (b.GATED, {}),
+            "out": (b.GIVE, {"name": "out"}),
+        },
+        [
+            ("keep.out", "add.a"),
+            ("first.output", "add.b"),
+            ("add.out", "gate.value"),
+            ("gate.error", "add.b"),
+            ("add.out", "out.value"),
+        ],
+    )
+    run = start(agent)
+
+    async def both() -> None:
+        kind = GraphKind()
+        try:
+            first = asyncio.create_task(kind.run(await db(kind.claim, run.pk, "first"), Signals()))
+            while not b.LOG:
+                await asyncio.sleep(0.01)
+            await db(Execution.objects.filter(pk=run.pk).update, lease_expires_at=timezone.now() - timedelta(seconds=9))
+            await kind.run(await db(kind.claim, run.pk, "second"), Signals())
+            b.GATE.set()
+            with pytest.raises(Replaced):
+                await first
+        finally:
+            await kind.waits.aclose()
+            await kind.redis.aclose()
+
+    asyncio.run(both())
+    run.refresh_from_db()
+    assert (run.status, run.attempt) == ("COMPLETED", 2)
+    later = NodeExecution.objects.filter(execution=run, node=agent.node_ids["add"]).order_by("number").last()
+    assert later.input_data == {"a": 10, "b": run_module.INTERRUPTED}
 
 
 def test_of_four_claimers_one_gets_the_run(owner, transactional_db):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from apps.billing.models import CreditTransaction
 from apps.billing.queries import balance_cents
 from apps.billing.services import grant
+from apps.library.blocks.base import Cost, CostType
 from apps.library.errors import CapReached, NotEnoughCredits
 from apps.library.executor import costs
 from apps.library.executor.start import start_execution
-from apps.library.models import Execution, NodeExecution
+from apps.library.models import Execution, LibraryAgent, NodeExecution
 from tests.library.executor import blocks as b
 from tests.library.executor.conftest import make_agent, until, wait_for
+from tests.library.executor.test_life import parent_of
 
 
 def give(person: Any, cents: int) -> None:
@@ -115,6 +119,28 @@ def test_credits_that_run_out_fail_the_node_and_the_run(owner, runs, settings):
     assert not NodeExecution.objects.filter(execution=run, status__in=["RUNNING", "QUEUED"]).exists()
 
 
+def test_nodes_that_work_at_once_share_what_is_there(owner, runs):
+    give(owner, 5)
+    agent = make_agent(
+        owner, {"each": (b.EACH, {"items": ["slow", "slow"]}), "paid": (b.PAID, {})}, [("each.item", "paid.value")]
+    )
+
+    run = run_of(agent)
+
+    assert (run.status, run.error_code) == ("FAILED", "insufficient_balance")
+    assert b.LOG == [("paid", "slow")], "the first one's price is held while it works"
+
+
+@pytest.mark.parametrize(
+    ("given", "fits"), [({}, True), ({"kind": ""}, True), ({"kind": None}, True), ({"kind": "x"}, False)]
+)
+@pytest.mark.parametrize("wanted", ["", None])
+def test_nothing_null_and_empty_are_alike_to_a_cost(wanted, given, fits):
+    block = SimpleNamespace(costs=(Cost(type=CostType.RUN, amount_microdollars=1, when={"kind": wanted}),))
+
+    assert (costs.fitting_cost(block, given) is not None) == fits
+
+
 def test_work_that_cannot_be_paid_afterwards_is_kept_and_told_to_operators(owner, runs, caplog):
     give(owner, 3)
     agent = make_agent(owner, {"slow": (b.METERED, {"kind": "second"})})
@@ -168,6 +194,41 @@ def test_an_agent_spends_no_more_than_its_daily_cap(owner, runs, settings):
 
     with pytest.raises(CapReached):
         run_of(agent)
+
+
+def test_what_agents_below_spend_counts_for_the_one_at_the_top(owner, runs, settings):
+    settings.NODE_CONCURRENCY = 1
+    give(owner, 100)
+    child = make_agent(
+        owner,
+        {"in": (b.TAKE, {"name": "in"}), "each": (b.EACH, {}), "paid": (b.PAID, {})},
+        [("in.out", "each.items"), ("each.item", "paid.value")],
+    )
+    agent = parent_of(owner, child)
+    LibraryAgent.objects.filter(pk=agent.pk).update(daily_cap_cents=6)
+    run = start_execution(user_id=agent.user_id, graph=agent.graph, agent=agent, inputs={"in": [1, 2, 3, 4]})
+    wait_for(run.pk)
+
+    below = Execution.objects.get(parent=run)
+    assert (below.status, below.error_code, below.cost_cents) == ("FAILED", "spend_cap_reached", 6)
+    with pytest.raises(CapReached):
+        start_execution(user_id=agent.user_id, graph=agent.graph, agent=agent, inputs={"in": [1]})
+    other = start_execution(user_id=child.user_id, graph=child.graph, agent=child, inputs={"in": [1]})
+    assert wait_for(other.pk).status == "COMPLETED", "the agent below has no cap of its own"
+
+
+def test_a_database_that_goes_away_under_a_node_fails_the_run(owner, runs, monkeypatch):
+    give(owner, 100)
+    monkeypatch.setattr(costs, "check_next", database_gone)
+    run = run_of(make_agent(owner, {"paid": (b.PAID, {})}))
+
+    assert (run.status, run.error_code, run.cost_cents) == ("FAILED", "infrastructure", 0)
+    assert NodeExecution.objects.get(execution=run).status == "FAILED"
+    assert b.LOG == []
+
+
+def database_gone(**_: Any) -> None:
+    raise OperationalError
 
 
 def test_what_is_stopped_after_it_gave_something_is_charged(owner, runs):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from apps.library.errors import GraphInvalid, InputsInvalid
+from apps.library.executor import commits, rows
+from apps.library.executor import run as run_module
 from apps.library.executor.outputs import grouped, values_by_name
 from apps.library.executor.start import start_execution
 from apps.library.models import Execution, NodeExecution, NodeOutput, Review
@@ -137,6 +140,51 @@ def test_a_node_has_its_time_and_no_more(owner, runs):
     [slow] = nodes_of(run, agent, "slow")
     assert (slow.status, slow.error) == ("FAILED", "It took longer than 0.2 seconds.")
     assert outputs(run) == {"out": ["before"]}, "what it had put out stays"
+
+
+def test_a_loop_without_an_end_is_cut_off(owner, runs, monkeypatch):
+    monkeypatch.setattr(run_module, "MOST_NODE_RUNS", 20)
+    agent = make_agent(
+        owner,
+        {"first": (b.EACH, {"items": [1]}), "add": (b.ADD, {"b": 1})},
+        [("first.item", "add.a"), ("add.out", "add.a")],
+    )
+
+    run = run_agent(agent, status="FAILED")
+
+    assert run.error_code == "too_many_steps"
+    assert 20 <= NodeExecution.objects.filter(execution=run).count() <= 22
+    assert not NodeExecution.objects.filter(execution=run, status__in=["QUEUED", "RUNNING"]).exists()
+
+
+def test_a_chain_that_must_not_run_twice_takes_one_commit_a_node(owner, runs, monkeypatch):
+    """The commit that notes that a node begins holds the end of the one before it."""
+    monkeypatch.setattr(commits, "GATHER_SECONDS", 5)  # nothing is written before somebody waits for it
+    written: list[rows.Write] = []
+    real = rows.commit
+
+    def commit(claim: Any, number: int, write: rows.Write) -> rows.Written:
+        written.append(write)
+        return real(claim, number, write)
+
+    monkeypatch.setattr(rows, "commit", commit)
+    names = [f"n{place}" for place in range(10)]
+    agent = make_agent(
+        owner,
+        {name: (b.ONCE, {"value": 1}) for name in names},
+        [(f"{one}.out", f"{other}.value") for one, other in pairwise(names)],
+    )
+
+    run = run_agent(agent)
+
+    assert run.node_count == 10
+    assert len(written) == 11
+    ids = list(NodeExecution.objects.filter(execution=run).order_by("number").values_list("pk", flat=True))
+    for place, write in enumerate(written[1:-1], 1):
+        assert {(node.id, node.status) for node in write.nodes} == {
+            (ids[place - 1], "COMPLETED"),
+            (ids[place], "RUNNING"),
+        }
 
 
 def test_an_accumulator_keeps_its_order_and_the_last_one_waits(owner, runs):

@@ -340,7 +340,8 @@ def test_an_agent_costs_the_same_however_many_it_runs(owner, children, django_as
     nodes = [runs(f"x{number}", sub) for number, sub in enumerate(subs)]
     agent = owner.client.post(f"{AGENTS}/import", graph(entry(), *nodes, *wires, sub_graphs=subs), format="json").json()
     address = f"{AGENTS}/{agent['agent']['id']}"
-    with django_assert_num_queries(8):  # token, agent, nodes, links; versions, agents, nodes and links of those it runs
+    # Token, agent, nodes, links; versions, agents, nodes and links of those it runs; and these for their credentials.
+    with django_assert_num_queries(11):
         assert owner.client.get(address).json()["can_run"] is True
     with django_assert_num_queries(4):
         assert len(owner.client.get(f"{address}/graph").json()["nodes"]) == children + 1

@@ -72,6 +72,14 @@ def test_credentials_are_asked_for_once_a_provider_and_type():
     assert acme["used_by"] == [{"node_id": "a", "pin": "credentials"}, {"node_id": "b", "pin": "credentials"}]
 
 
+def test_credentials_of_sub_agents_are_asked_for_too():
+    graph = data(node("a", b.KEYED, topic="x"))
+    graph.sub_graphs = [data(node("b", b.KEYED, topic="y"), node("c", known.SEND_EMAIL))]
+    found = schemas.credentials_schema(graph)
+    assert sorted(found["required"]) == ["acme_api_key_credentials", "smtp_user_password_credentials"]
+    assert [use["node_id"] for use in found["properties"]["acme_api_key_credentials"]["used_by"]] == ["a", "b"]
+
+
 def test_credentials_are_not_required_where_they_are_optional_or_chosen():
     chosen = {"id": "8b2a7b3c-6e9d-4a5f-8c1b-2e3f4a5b6c7d", "provider": "acme", "type": "api_key"}
     optional = node("a", b.KEYED, metadata={"credentials_optional": True})

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
+from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from apps.billing.services import grant
+from apps.library.graphs import known
 from apps.library.graphs.examples import example_files
 from apps.library.models import Credential, Execution, LibraryAgent, Preset, Review, Schedule
 from apps.library.models.executions import Status
@@ -109,6 +111,21 @@ def test_a_price_ends_with_a_full_stop(owner, browser, monkeypatch):
 )
 def test_credentials_have_a_name(providers, title):
     assert key_title(providers) == title
+
+
+def test_what_agents_below_need_is_asked_for(owner, browser):
+    mails = world.node(known.SEND_EMAIL, to_email="a@example.com", subject="s", body="b")
+    below = {**world.file_of("Below", [mails], []), "id": str(uuid4()), "version": 1}
+    schemas = {"input_schema": {"type": "object"}, "output_schema": {"type": "object"}}
+    runs = world.node(known.AGENT_EXECUTOR, graph_id=below["id"], graph_version=1, **schemas)
+    agent = world.add_agent(owner, {**world.file_of("Above", [runs], []), "sub_graphs": [below]})
+
+    form = browser.get(form_of(agent)).context["form"]
+
+    assert [(field.name, field.is_required) for field in form.credentials] == [("smtp_user_password_credentials", True)]
+    told = owner.client.get(f"/api/library/agents/{agent.pk}").json()
+    assert told["credentials_input_schema"]["required"] == ["smtp_user_password_credentials"]
+    assert all(problem.get("graph", "") == "" for problem in told["problems"])
 
 
 @pytest.mark.parametrize(

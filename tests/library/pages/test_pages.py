@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from apps.library.models import Execution
+from apps.library.models import Execution, Schedule
 from apps.library.models.executions import Status
 from tests.library.pages import world
 
@@ -99,8 +99,8 @@ def test_pages_are_not_kept_by_caches(owner, browser):
 
 QUERIES = {
     # Session and person are 2 of each.
-    "/library/": 16,
-    "/library/?q=Echo": 16,
+    "/library/": 18,
+    "/library/?q=Echo": 18,
     "/library/executions/": 5,
     "/library/schedules/": 7,
     "/library/reviews/": 4,
@@ -167,6 +167,8 @@ def test_tiles_say_what_goes_on(owner, browser):
     world.add_run(agent, Status.FAILED, cost_cents=999, started_at=old, ended_at=old)
     world.add_review(world.add_run(agent, Status.REVIEW, cost_cents=100))
     world.add_schedule(agent, "Every morning")
+    broken = world.add_schedule(agent, "Every noon")
+    Schedule.objects.filter(pk=broken.pk).update(is_enabled=False, disabled_reason="It has no trigger.")
     context = browser.get("/library/").context
     briefing = context["briefing"]
     figures = (briefing.running_total, briefing.reviews_total, briefing.failed_total, briefing.spent_cents)
@@ -174,6 +176,7 @@ def test_tiles_say_what_goes_on(owner, browser):
     text = browser.get("/library/").content.decode()
     assert "$2.50" in text
     assert "Every morning" in text
+    assert re.search(r"Every noon</a>\s+was switched off", text)
 
 
 def test_search_folders_and_shelves(owner, browser):

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from apps.library.graphs import agents, queries, schemas, services
 from apps.library.graphs import serializers as shapes
-from apps.library.graphs.exporter import export_graph
+from apps.library.graphs.exporter import export_graph, sub_graphs
 from apps.library.graphs.problems import MOST_PROBLEMS, Problem, stopping
 from apps.library.graphs.shape import MOST_BYTES, from_rows
 from apps.library.graphs.validate import every_problem
@@ -48,6 +48,7 @@ def detail(user_id: UUID, agent: LibraryAgent) -> dict[str, Any]:
     """Return an agent with what is computed from its graph."""
     data = from_rows(agent.graph)
     problems = every_problem(data, agents=queries.agents_run_by(user_id, data))
+    data.sub_graphs = sub_graphs(agent.graph, data)  # theirs are told on their own pages, but for their credentials
     return {
         **shapes.AgentSerializer(agent).data,
         "instructions": agent.graph.instructions,
