@@ -22,6 +22,9 @@ from apps.library.blocks.github_calls import (
 from apps.library.blocks.service_call import field, objects
 
 MAX_CHANGES_CHARS: Final = 1_000_000
+#: Pages of issues are at least this long, and no more of them are looked through.
+LEAST_PAGE: Final = 30
+MOST_PAGES: Final = 10
 
 
 class State(StrEnum):
@@ -121,6 +124,7 @@ class GithubListIssues(Block["GithubListIssues.Input"]):
 
     async def run(self, inputs: Input, context: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
         """List them."""
+        size = max(inputs.limit, LEAST_PAGE)
         asked = {
             "state": inputs.state.value,
             "labels": ",".join(inputs.labels),
@@ -129,14 +133,20 @@ class GithubListIssues(Block["GithubListIssues.Input"]):
             "since": inputs.since,
             "sort": inputs.sort,
             "direction": inputs.direction,
-            "per_page": str(inputs.limit),
+            "per_page": str(size),
         }
         params = {name: value for name, value in asked.items() if value}
-        found = objects("GitHub", await call(context, "GET", f"{repository(inputs.repo_url)}/issues", params=params))
-        issues = [titled(one) for one in found if "pull_request" not in one]  # GitHub lists both
-        for issue in issues:
+        place = f"{repository(inputs.repo_url)}/issues"
+        issues: list[dict[str, Any]] = []
+        for page in range(1, MOST_PAGES + 1):
+            found = objects("GitHub", await call(context, "GET", place, params={**params, "page": str(page)}))
+            issues += [titled(one) for one in found if "pull_request" not in one]  # GitHub lists both
+            if len(found) < size or len(issues) >= inputs.limit:
+                break
+        shown = issues[: inputs.limit]
+        for issue in shown:
             yield "issue", issue
-        yield "issues", issues
+        yield "issues", shown
 
 
 class GithubComment(Block["GithubComment.Input"]):
