@@ -16,7 +16,7 @@ from apps.library.blocks.code_execution import ExecuteCode, ExecuteCodeStep, Ins
 from apps.library.errors import BlockError
 from apps.library.sandboxes import kept
 from apps.runtime import sandbox
-from tests.library.service_blocks.conftest import context_for, pins_of, run_block
+from tests.library.service_blocks.conftest import context_for, run_block
 from tests.sandboxes import require_sandbox
 
 
@@ -35,27 +35,6 @@ def places(tmp_path_factory, monkeypatch):
     import shutil
 
     shutil.rmtree(made, ignore_errors=True)
-
-
-def test_pins_are_those_of_the_reference():
-    common = {"setup_commands": [], "language": "python", "timeout": 300, "template_id": ""}
-    results = {"main_result", "results", "response", "stdout_logs", "stderr_logs", "files", "error"}
-    assert pins_of("0b02b072-abe7-11ef-8372-fb5d162dd712") == (
-        {**common, "code": "", "dispose_sandbox": True, "variables": {}},
-        results,
-    )
-    assert pins_of("ff0861c9-1726-4aec-9e5b-bf53f3622112") == (
-        {**common, "setup_code": ""},
-        {"sandbox_id", "response", "stdout_logs", "stderr_logs", "error"},
-    )
-    assert pins_of("82b59b8e-ea10-4d57-9161-8b169b0adba6") == (
-        {"sandbox_id": "*", "step_code": "", "language": "python"},
-        results,
-    )
-    assert all(
-        not kind.credentials_inputs() or not kind.Input.model_fields["credentials"].is_required()
-        for kind in (ExecuteCode, InstantiateCodeSandbox, ExecuteCodeStep)
-    )
 
 
 async def test_python_says_writes_and_makes_files(runs):
