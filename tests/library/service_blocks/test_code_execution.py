@@ -190,6 +190,32 @@ async def test_steps_share_files_and_what_python_defines(runs, places):
         await run_block(ExecuteCodeStep, {"sandbox_id": sandbox_id, "step_code": "f"})
 
 
+async def test_steps_of_one_sandbox_run_one_after_the_other(runs, places):
+    [sandbox_id] = (await run_block(InstantiateCodeSandbox, {"setup_code": "n = 0"}))["sandbox_id"]
+    steps = [
+        run_block(ExecuteCodeStep, {"sandbox_id": sandbox_id, "step_code": f"n += 1\nprint('step {number}')"})
+        for number in range(4)
+    ]
+    found = await asyncio.gather(*steps)
+    assert [step["stdout_logs"] for step in found] == [[f"step {number}\n"] for number in range(4)]
+    last = await run_block(ExecuteCodeStep, {"sandbox_id": sandbox_id, "step_code": "n"})
+    assert last["response"] == ["4"]
+
+
+async def test_who_waits_for_a_sandbox_can_be_cancelled_and_hears_that_it_is_gone(runs, places):
+    [sandbox_id] = (await run_block(InstantiateCodeSandbox, {"setup_code": "n = 0"}))["sandbox_id"]
+    step = {"sandbox_id": sandbox_id, "step_code": "n"}
+    async with kept.in_use(context_for().user_id, sandbox_id):
+        waiting = [asyncio.ensure_future(run_block(ExecuteCodeStep, step)) for _ in range(2)]
+        await asyncio.sleep(0.2)
+        waiting[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[0]
+        await kept.remove(context_for().user_id, sandbox_id)
+    with pytest.raises(BlockError, match="isn't there any more"):
+        await waiting[1]
+
+
 async def test_another_person_does_not_reach_a_sandbox(runs, places):
     made = await run_block(InstantiateCodeSandbox, {"setup_code": "n = 1"})
     [sandbox_id] = made["sandbox_id"]
