@@ -68,6 +68,22 @@ async def test_bash_and_its_variables(runs):
         {"code": 'echo "$name is $n"', "language": "bash", "variables": {"name": "Al ice", "n": 3, "a-b": 1}},
     )
     assert found["response"] == ["Al ice is 3"]
+    text = 'it\'s "$HOME" `id`;\nnext'
+    variables = {"text": text, "UID": 5, "ü": 1, "rows": [{"a": "é"}], "_1": None}
+    code = 'printf "%s|%s|%s" "$text" "$rows" "$_1"; [ "$UID" = 5 ] || bash -c "echo; echo $_1"'
+    found = await run_block(ExecuteCode, {"code": code, "language": "bash", "variables": variables})
+    assert found["response"] == [f'{text}|[{{"a": "\\u00e9"}}]|null\nnull']
+    assert found["stderr_logs"] == [""]
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV"])
+async def test_variables_do_not_reach_what_sets_the_limits(runs, name):
+    """A program of the person's in the place of what sets them would run without any."""
+    fake = "printf '#!/bin/bash\nwhile [ $1 != -- ]; do shift; done; shift; exec \"$@\"' > prlimit; chmod +x prlimit"
+    place = {"PATH": "/work:/usr/bin:/bin", "LD_LIBRARY_PATH": "/work"}.get(name, "/work/prlimit")
+    data = {"setup_commands": [fake], "code": "ulimit -u; ulimit -f", "language": "bash", "variables": {name: place}}
+    [said] = (await run_block(ExecuteCode, data))["stdout_logs"]
+    assert said.split() == [str(sandbox.PROCESSES), str(sandbox.FILE_BYTES // 1024)]
 
 
 @pytest.mark.parametrize(
