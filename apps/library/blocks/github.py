@@ -19,7 +19,7 @@ from apps.library.blocks.github_calls import (
     repository,
     titled,
 )
-from apps.library.blocks.service_call import field, objects
+from apps.library.blocks.service_call import field, number, objects
 
 MAX_CHANGES_CHARS: Final = 1_000_000
 #: Pages of issues are at least this long, and no more of them are looked through.
@@ -64,7 +64,7 @@ class GithubMakeIssue(Block["GithubMakeIssue.Input"]):
         """Make it."""
         data = {"title": inputs.title, "body": inputs.body}
         made = await call(context, "POST", f"{repository(inputs.repo_url)}/issues", data=data)
-        yield "number", int(field("GitHub", made, "number"))
+        yield "number", number("GitHub", made, "number")
         yield "url", str(field("GitHub", made, "html_url"))
 
 
@@ -173,7 +173,7 @@ class GithubComment(Block["GithubComment.Input"]):
         """Say it."""
         place = "{}/issues/{}/comments".format(*numbered(inputs.issue_url))
         made = await call(context, "POST", place, data={"body": inputs.comment})
-        yield "id", int(field("GitHub", made, "id"))
+        yield "id", number("GitHub", made, "id")
         yield "url", str(field("GitHub", made, "html_url"))
 
 
@@ -255,7 +255,7 @@ class GithubMakePullRequest(Block["GithubMakePullRequest.Input"]):
         """Make it."""
         data = {"title": inputs.title, "body": inputs.body, "head": inputs.head, "base": inputs.base}
         made = await call(context, "POST", f"{repository(inputs.repo_url)}/pulls", data=data)
-        yield "number", int(field("GitHub", made, "number"))
+        yield "number", number("GitHub", made, "number")
         yield "url", str(field("GitHub", made, "html_url"))
 
 

@@ -235,6 +235,36 @@ async def test_the_newest_message_of_a_person_is_read(reach, api_key):
     }
 
 
+@pytest.mark.parametrize(
+    ("block", "data", "provider", "answers"),
+    [
+        (
+            SendTelegramMessage,
+            TELEGRAM,
+            "telegram",
+            {f"POST /bot{BOT_TOKEN}/sendMessage": {"result": {"message_id": {}}}},
+        ),
+        (GithubComment, {**ISSUE, "comment": "C"}, "github", {"POST /repos/octo/cat/issues/7/comments": {"id": "x"}}),
+        (
+            GithubMakeIssue,
+            {**REPO, "title": "T", "body": "B"},
+            "github",
+            {"POST /repos/octo/cat/issues": {"number": []}},
+        ),
+        (ReadDiscordMessages, CREDENTIALS, "discord", {"GET /channels/1/messages": [{"id": "2", "author": "ada"}]}),
+        (ReadDiscordMessages, CREDENTIALS, "discord", {"GET /channels/1/messages": [{"id": None, "author": {}}]}),
+        (ReadDiscordMessages, CREDENTIALS, "discord", {"GET /guilds/0/channels": [{"id": "1", "type": {}}]}),
+    ],
+)
+async def test_answers_of_another_shape_are_told(reach, api_key, block, data, provider, answers):
+    servers(reach, "one")
+    reach.on("GET", "/guilds/0/channels", (200, [{"id": "1", "name": "news", "type": 0}]))
+    for place, answer in answers.items():
+        reach.on(*place.split(" "), (200, answer))
+    with pytest.raises(BlockError, match=r"can't be understood|sees no messages"):
+        await run_block(block, data, api_key(provider, api_key=BOT_TOKEN))
+
+
 async def test_a_bot_without_messages_says_so(reach, api_key):
     reach.on("GET", "/users/@me/guilds", (200, []))
     with pytest.raises(BlockError, match="sees no messages"):
