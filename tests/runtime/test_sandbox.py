@@ -228,19 +228,12 @@ async def test_no_environment_and_no_secret_of_ours_is_visible(monkeypatch):
     result = await bash(
         "env; cat /proc/*/environ | tr '\\0' '\\n'; cat /proc/*/cmdline | tr '\\0' ' '; "
         "cat /proc/self/mountinfo; hostname",
-        env={"MINE": "yes"},
     )
     assert "sk-of-the-host" not in result.stdout
-    assert "MINE=yes" in result.stdout
+    assert "USER=sandbox" in result.stdout
     for name in ("SECRET_KEY", "VIRTUAL_ENV", str(ROOT), "REDIS", "DJANGO", "/root"):
         assert name not in result.stdout
     assert result.stdout.endswith("sandbox\n")
-
-
-@pytest.mark.parametrize("env", [{"A=B": "x"}, {"A": "x\0y"}, {"": "x"}])
-async def test_a_variable_that_could_be_read_otherwise_is_refused(env):
-    with pytest.raises(ValueError, match="variable"):
-        await bash("env", env=env)
 
 
 async def test_no_other_process_is_visible():

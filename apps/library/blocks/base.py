@@ -118,7 +118,10 @@ def credentials_field(
     """
     facts = {"credentials_provider": providers, "credentials_types": types, "credentials_scopes": scopes}
     extra = cast("Any", {name: list(words) for name, words in facts.items()})
-    return Field(default=None, json_schema_extra=extra) if optional else Field(json_schema_extra=extra)
+    told = "The credential that it uses."
+    if optional:
+        return Field(default=None, description=told, json_schema_extra=extra)
+    return Field(description=told, json_schema_extra=extra)
 
 
 @dataclass(frozen=True, slots=True)

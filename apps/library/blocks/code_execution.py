@@ -151,10 +151,9 @@ class ExecuteCodeStep(Block["ExecuteCodeStep.Input"]):
 
     async def run(self, inputs: Input, context: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
         """Run it."""
-        workdir = kept.find(context.user_id, inputs.sandbox_id)
-        result = await run_code(
-            workdir, inputs.step_code, language=inputs.language, deadline=_deadline(MAX_SECONDS), keep=True
-        )
+        deadline = _deadline(MAX_SECONDS)
+        async with kept.in_use(context.user_id, inputs.sandbox_id) as workdir:
+            result = await run_code(workdir, inputs.step_code, language=inputs.language, deadline=deadline, keep=True)
         for pair in _pairs(result):
             yield pair
 

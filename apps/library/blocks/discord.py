@@ -8,14 +8,14 @@ from typing import Any
 from pydantic import Field
 
 from apps.library.blocks.base import Block, BlockContext, Category, CredentialsRef, Pins, credentials_field
-from apps.library.blocks.service_call import decoded, field, objects, secret_of, service_call, token_of
+from apps.library.blocks.service_call import decoded, field, number, objects, secret_of, service_call, token_of
 from apps.library.errors import BlockError
 
 API_URL = "https://discord.com/api/v10"
 LONGEST_MESSAGE = 2000  # characters; longer ones go out as several
 MOST_PARTS = 10
 MOST_SERVERS = 50  # looked through for a channel's name
-TEXT_CHANNELS = {0, 5}  # text and announcements
+TEXT_CHANNELS = (0, 5)  # text and announcements; no set, as an answer may hold what has no hash
 SHOWN_MESSAGES = 10  # of each channel
 
 
@@ -93,8 +93,9 @@ class ReadDiscordMessages(Block["ReadDiscordMessages.Input"]):
         newest: tuple[int, dict[str, Any], dict[str, Any]] | None = None
         for _, channel in await _text_channels(token, ""):
             for message in await _messages(token, channel):
-                stamp = _number(message.get("id"))
-                if not field("Discord", message, "author").get("bot") and (newest is None or stamp > newest[0]):
+                stamp = number("Discord", message, "id")  # ids grow with time
+                is_bot = objects("Discord", [message.get("author")])[0].get("bot")
+                if not is_bot and (newest is None or stamp > newest[0]):
                     newest = (stamp, channel, message)
         if newest is None:
             raise BlockError("The bot sees no messages.")
@@ -134,7 +135,7 @@ async def _text_channels(token: str, server: str) -> list[tuple[str, dict[str, A
     for guild in guilds[:MOST_SERVERS]:
         if server and guild.get("name") != server:
             continue
-        place = _number(field("Discord", guild, "id"))
+        place = number("Discord", guild, "id")
         channels = objects("Discord", await _call(token, "GET", f"/guilds/{place}/channels"))
         found += [(str(guild.get("name", "")), one) for one in channels if one.get("type") in TEXT_CHANNELS]
     return found
@@ -142,7 +143,7 @@ async def _text_channels(token: str, server: str) -> list[tuple[str, dict[str, A
 
 async def _messages(token: str, channel: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a channel's newest messages; none where the bot may not read."""
-    place = _number(field("Discord", channel, "id"))
+    place = number("Discord", channel, "id")
     try:
         found = await _call(token, "GET", f"/channels/{place}/messages", params={"limit": SHOWN_MESSAGES})
     except BlockError as error:
@@ -150,11 +151,3 @@ async def _messages(token: str, channel: dict[str, Any]) -> list[dict[str, Any]]
             return []
         raise
     return objects("Discord", found)
-
-
-def _number(value: Any) -> int:
-    """Return an id as the number that it is; it grows with time."""
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise BlockError("Discord's answer can't be understood.") from None

@@ -19,9 +19,12 @@ from apps.library.blocks.github_calls import (
     repository,
     titled,
 )
-from apps.library.blocks.service_call import field, objects
+from apps.library.blocks.service_call import field, number, objects
 
 MAX_CHANGES_CHARS: Final = 1_000_000
+#: Pages of issues are at least this long, and no more of them are looked through.
+LEAST_PAGE: Final = 30
+MOST_PAGES: Final = 10
 
 
 class State(StrEnum):
@@ -61,7 +64,7 @@ class GithubMakeIssue(Block["GithubMakeIssue.Input"]):
         """Make it."""
         data = {"title": inputs.title, "body": inputs.body}
         made = await call(context, "POST", f"{repository(inputs.repo_url)}/issues", data=data)
-        yield "number", int(field("GitHub", made, "number"))
+        yield "number", number("GitHub", made, "number")
         yield "url", str(field("GitHub", made, "html_url"))
 
 
@@ -121,6 +124,7 @@ class GithubListIssues(Block["GithubListIssues.Input"]):
 
     async def run(self, inputs: Input, context: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
         """List them."""
+        size = max(inputs.limit, LEAST_PAGE)
         asked = {
             "state": inputs.state.value,
             "labels": ",".join(inputs.labels),
@@ -129,14 +133,20 @@ class GithubListIssues(Block["GithubListIssues.Input"]):
             "since": inputs.since,
             "sort": inputs.sort,
             "direction": inputs.direction,
-            "per_page": str(inputs.limit),
+            "per_page": str(size),
         }
         params = {name: value for name, value in asked.items() if value}
-        found = objects("GitHub", await call(context, "GET", f"{repository(inputs.repo_url)}/issues", params=params))
-        issues = [titled(one) for one in found if "pull_request" not in one]  # GitHub lists both
-        for issue in issues:
+        place = f"{repository(inputs.repo_url)}/issues"
+        issues: list[dict[str, Any]] = []
+        for page in range(1, MOST_PAGES + 1):
+            found = objects("GitHub", await call(context, "GET", place, params={**params, "page": str(page)}))
+            issues += [titled(one) for one in found if "pull_request" not in one]  # GitHub lists both
+            if len(found) < size or len(issues) >= inputs.limit:
+                break
+        shown = issues[: inputs.limit]
+        for issue in shown:
             yield "issue", issue
-        yield "issues", issues
+        yield "issues", shown
 
 
 class GithubComment(Block["GithubComment.Input"]):
@@ -163,7 +173,7 @@ class GithubComment(Block["GithubComment.Input"]):
         """Say it."""
         place = "{}/issues/{}/comments".format(*numbered(inputs.issue_url))
         made = await call(context, "POST", place, data={"body": inputs.comment})
-        yield "id", int(field("GitHub", made, "id"))
+        yield "id", number("GitHub", made, "id")
         yield "url", str(field("GitHub", made, "html_url"))
 
 
@@ -245,7 +255,7 @@ class GithubMakePullRequest(Block["GithubMakePullRequest.Input"]):
         """Make it."""
         data = {"title": inputs.title, "body": inputs.body, "head": inputs.head, "base": inputs.base}
         made = await call(context, "POST", f"{repository(inputs.repo_url)}/pulls", data=data)
-        yield "number", int(field("GitHub", made, "number"))
+        yield "number", number("GitHub", made, "number")
         yield "url", str(field("GitHub", made, "html_url"))
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from pydantic import Field
 
 from apps.library.blocks.base import Block, BlockContext, Category, Pins
-from apps.library.blocks.github_calls import RepositoryPins, call, repository
+from apps.library.blocks.github_calls import RepositoryPins, answer_of, call, repository
 from apps.library.blocks.service_call import field
 from apps.library.errors import BlockError
+
+RAW_TYPE: Final = "application/vnd.github.raw+json"
 
 
 class FilePins(RepositoryPins):
@@ -44,13 +46,18 @@ class GithubReadFile(Block["GithubReadFile.Input"]):
 
     async def run(self, inputs: Input, context: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
         """Read it."""
-        found = await call(context, "GET", contents(inputs), params={"ref": inputs.branch} if inputs.branch else None)
+        ref = {"ref": inputs.branch} if inputs.branch else None
+        found = await call(context, "GET", contents(inputs), params=ref)
         if not isinstance(found, dict) or found.get("type") != "file":
             raise BlockError("There is no file at this path.")
-        try:
-            content = base64.b64decode(str(field("GitHub", found, "content")))
-        except binascii.Error:
-            raise BlockError("GitHub's answer can't be understood.") from None
+        if found.get("encoding") == "none":  # larger than 1 MB: only given by itself
+            answer = await answer_of(context, "GET", contents(inputs), accept=RAW_TYPE, params=ref)
+            content = answer.body
+        else:
+            try:
+                content = base64.b64decode(str(field("GitHub", found, "content")))
+            except binascii.Error:
+                raise BlockError("GitHub's answer can't be understood.") from None
         yield "raw_content", base64.b64encode(content).decode()
         if (text := _text(content)) is not None:
             yield "text_content", text

@@ -41,6 +41,8 @@ def compare(one: Any, sign: Operator, other: Any) -> bool:
 
 def comparable(one: Any, other: Any) -> tuple[Any, Any]:
     """Return two values in a shape in which they can be compared."""
+    if isinstance(one, str) and one == other:
+        return one, other  # “nan” is a name, too, and the number isn't even the same as itself
     if isinstance(one, bool) or isinstance(other, bool):
         return _truth(one), _truth(other)
     numbers = _number(one), _number(other)
@@ -50,7 +52,7 @@ def comparable(one: Any, other: Any) -> tuple[Any, Any]:
 def _number(value: Any) -> int | float | None:
     if isinstance(value, (int, float)):
         return value
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "_" in value:  # Python reads 20_24 as 2024
         return None
     for kind in (int, float):
         try:

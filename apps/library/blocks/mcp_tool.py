@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from apps.library.blocks.base import BlockContext, BlockType, Category, CredentialsRef, Pins, Secret, credentials_field
+from apps.library.blocks.coercion import json_of
 from apps.library.blocks.reaching import ReachingBlock
 from apps.library.credentials.hosts import host_fits
 from apps.library.errors import BlockError
@@ -94,7 +95,7 @@ def check_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> 
 
 
 def value_of(result: Any) -> Any:
-    """Return what a tool answered: its structured content, else its parts; a single text as JSON where it is.
+    """Return what a tool answered: its structured content, else its parts; of one text the object or list in it.
 
     Raises:
         BlockError: When the tool says that it failed.
@@ -104,7 +105,11 @@ def value_of(result: Any) -> Any:
         raise BlockError(f"The tool failed: {' '.join(part for part in parts if isinstance(part, str))[:2000]}")
     if result.structured_content is not None:
         return result.structured_content
-    return parts[0] if len(parts) == 1 else parts
+    if len(parts) != 1:
+        return parts
+    # Servers older than structured content write it as JSON.
+    found = json_of(parts[0]) if isinstance(parts[0], str) else None
+    return parts[0] if found is None else found
 
 
 def _part(part: Any) -> Any:

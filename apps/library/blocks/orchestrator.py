@@ -35,7 +35,7 @@ _LEFT_OUT: Final = "(Earlier parts of the conversation were left out.)"
 
 
 class ExecutionMode(StrEnum):
-    """Which engine answers."""
+    """What engines there are."""
 
     BUILT_IN = "built_in"
     EXTENDED_THINKING = "extended_thinking"

@@ -119,6 +119,18 @@ def field(service: str, value: Any, *path: str) -> Any:
     return value
 
 
+def number(service: str, value: Any, *path: str) -> int:
+    """Return a field of an answer that must be a whole number, or the text of one.
+
+    Raises:
+        BlockError: When it isn't.
+    """
+    try:
+        return int(field(service, value, *path))
+    except (TypeError, ValueError, OverflowError):
+        raise BlockError(f"{service}'s answer can't be understood.") from None
+
+
 def objects(service: str, value: Any) -> list[dict[str, Any]]:
     """Return an answer that must be a list of objects.
 

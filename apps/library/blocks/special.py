@@ -34,9 +34,9 @@ class HumanInTheLoop(Block["HumanInTheLoop.Input"]):
     class Output(Pins):
         """Its output pins."""
 
-        approved_data: Any = Field(default=None, description="The data, as the person approved it.")
-        rejected_data: Any = Field(default=None, description="The data, when they rejected it.")
-        review_message: str = Field(default="", description="What they said.")
+        approved_data: Any = Field(description="The data, as the person approved it.")
+        rejected_data: Any = Field(description="The data, when they rejected it.")
+        review_message: str = Field(description="What they said.")
 
     async def run(self, inputs: Input, context: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
         """Put the data out on the pin that the person chose."""
@@ -70,9 +70,9 @@ class AgentExecutor(Block["AgentExecutor.Input"]):
         graph_id: str = Field(description="The agent's graph.")
         graph_version: int = Field(description="Its version.")
         agent_name: str | None = Field(default=None, description="What it is called.")
-        inputs: dict[str, Any] = Field(default_factory=dict, description="The agent's inputs by name.")
-        input_schema: dict[str, Any] = Field(default_factory=dict, description="What it takes.")
-        output_schema: dict[str, Any] = Field(default_factory=dict, description="What it gives back.")
+        inputs: dict[str, Any] = Field(default={}, description="The agent's inputs by name.")
+        input_schema: dict[str, Any] = Field(default={}, description="What it takes.")
+        output_schema: dict[str, Any] = Field(default={}, description="What it gives back.")
         nodes_input_masks: dict[str, dict[str, Any]] | None = Field(
             default=None, description="Values that win over its nodes' own, by node."
         )
@@ -110,20 +110,20 @@ class AutoPilot(Block["AutoPilot.Input"]):
         system_context: str = Field(default="", description="What it should know besides.")
         session_id: str = Field(default="", description="A conversation to go on with; empty = a new one.")
         max_recursion_depth: int = Field(default=3, ge=1, le=10, description="How deep copilots may ask copilots.")
-        tools: list[str] = Field(default_factory=list, description="Tools that it may, or may not, use.")
+        tools: list[str] = Field(default=[], description="Tools that it may, or may not, use.")
         tools_exclude: bool = Field(default=True, description="Whether `tools` are those that it may not use.")
-        blocks: list[str] = Field(default_factory=list, description="Blocks that it may, or may not, run.")
+        blocks: list[str] = Field(default=[], description="Blocks that it may, or may not, run.")
         blocks_exclude: bool = Field(default=True, description="Whether `blocks` are those that it may not run.")
         dry_run: bool = Field(default=False, description="Whether nothing may be touched or spent.")
 
     class Output(Pins):
         """Its output pins."""
 
-        response: str = Field(default="", description="The copilot's answer.")
-        tool_calls: list[dict[str, Any]] = Field(default_factory=list, description="What it did.")
-        conversation_history: str = Field(default="", description="The whole conversation, as JSON.")
-        session_id: str = Field(default="", description="The conversation, to go on with.")
-        token_usage: dict[str, int] = Field(default_factory=dict, description="Model tokens that it took.")
+        response: str = Field(description="The copilot's answer.")
+        tool_calls: list[dict[str, Any]] = Field(description="What it did.")
+        conversation_history: str = Field(description="The whole conversation, as JSON.")
+        session_id: str = Field(description="The conversation, to go on with.")
+        token_usage: dict[str, int] = Field(description="Model tokens that it took.")
 
     async def run(self, inputs: Input, context: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
         """Put out the copilot's answer."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from apps.library.blocks.base import Block, BlockContext, Category, CredentialsRef, Pins, credentials_field
-from apps.library.blocks.service_call import decoded, field, secret_of, service_call, token_of
+from apps.library.blocks.service_call import decoded, number, secret_of, service_call, token_of
 from apps.library.errors import BlockError
 
 API_URL = "https://api.telegram.org"
@@ -65,5 +65,5 @@ class SendTelegramMessage(Block["SendTelegramMessage.Input"]):
         if inputs.disable_notification:
             message["disable_notification"] = True
         answer = await service_call("Telegram", "POST", f"{API_URL}/bot{token}/sendMessage", data=message)
-        yield "message_id", int(field("Telegram", decoded("Telegram", answer), "result", "message_id"))
+        yield "message_id", number("Telegram", decoded("Telegram", answer), "result", "message_id")
         yield "status", "Message sent"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +27,7 @@ MEMORY_BYTES: Final = 1024 * 1024 * 1024
 #: Files of ours in the working directory begin so; they are nobody's result.
 OURS: Final = ".fd-"
 _HERE: Final = Path(__file__).parent
+_SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Language(StrEnum):
@@ -130,10 +133,10 @@ async def run_code(
         return CodeResult(shown=None, stdout="", stderr="")
     given = dict(variables or {})
     files = {f"{OURS}code": code.encode(), f"{OURS}variables": json.dumps(given).encode(), f"{OURS}result": b""}
-    command = [_PROGRAMS[language], f"{OURS}code"]
-    env: dict[str, str] = {}
     if language == Language.BASH:
-        env = {name: _as_text(value) for name, value in given.items() if name.isidentifier()}
+        files[f"{OURS}variables"] = _exports(given).encode()
+        # Names that bash keeps for itself, such as UID, are passed over in silence.
+        command = ["bash", "-c", f". ./{OURS}variables 2>/dev/null; exec bash {OURS}code"]
     else:
         runner = _RUNNERS[language]
         files[f"{OURS}{runner}"] = await asyncio.to_thread((_HERE / runner).read_bytes)
@@ -143,7 +146,6 @@ async def run_code(
         workdir,
         deadline=deadline,
         files=files,
-        env=env,
         # V8 reserves many gigabytes that it doesn't use.
         bound_address_space=language != Language.JAVASCRIPT,
         collect_bytes=MAX_FILES_BYTES,
@@ -200,6 +202,12 @@ def _clean(value: Any) -> Any:
 def _storable(text: str) -> str:
     """Return a text as PostgreSQL can keep it: without NUL characters and halves of characters."""
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def _exports(variables: Mapping[str, Any]) -> str:
+    """Return variables as lines of bash; those that it can't name are left out."""
+    named = {name: _storable(_as_text(value)) for name, value in variables.items() if _SHELL_NAME.fullmatch(name)}
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in named.items())
 
 
 def _as_text(value: Any) -> str:

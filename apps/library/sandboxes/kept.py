@@ -6,10 +6,14 @@ goes on elsewhere is told that its sandbox is gone.
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import re
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -19,6 +23,7 @@ from apps.runtime.sandbox import make_workdir, remove_workdir
 
 KEPT_SECONDS: Final = 6 * 3600  # since the last use
 MOST_KEPT: Final = 5  # of one person on one machine
+POLL_SECONDS: Final = 0.05
 _NAME: Final = re.compile(r"sandbox-[a-z0-9_]{8}")
 
 
@@ -48,6 +53,19 @@ def find(user_id: UUID, sandbox_id: str) -> Path:
     return folder
 
 
+@asynccontextmanager
+async def in_use(user_id: UUID, sandbox_id: str) -> AsyncIterator[Path]:
+    """Yield the working directory of a person's sandbox for one step; others, also in other processes, wait.
+
+    Raises:
+        BlockError: When this person has no such sandbox here.
+    """
+    with _mark(find(user_id, sandbox_id)).open("rb") as mark:
+        while not _locked(mark.fileno()):  # noqa: ASYNC110 -- another process sets no event
+            await asyncio.sleep(POLL_SECONDS)
+        yield find(user_id, sandbox_id)  # it may have been removed meanwhile
+
+
 async def remove(user_id: UUID, sandbox_id: str) -> None:
     """Remove a person's sandbox.
 
@@ -73,6 +91,15 @@ def _parent(user_id: UUID) -> Path:
 def _mark(folder: Path) -> Path:
     """Return the file whose time says when a sandbox was used; it lies outside, where code can't change it."""
     return folder.with_suffix(".used")
+
+
+def _locked(fd: int) -> bool:
+    """Take a lock that ends with the file, and so with its process; whether it was to be had."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _touch(folder: Path) -> None:

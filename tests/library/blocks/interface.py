@@ -7,6 +7,14 @@ i whole number, n number, b truth value, o object, a list, none = anything or no
 from __future__ import annotations
 
 AGENT_INPUT = "name*:s title?:s description?:s advanced:b=false secret:b=false"
+LLM = 'model:s="gpt-4o" credentials? max_tokens?:i ollama_host:s="localhost:11434"'
+PROMPT = f'{LLM} prompt*:s sys_prompt:s="" prompt_values:o={{}} retry:i=3'
+CODE = 'credentials? setup_commands:a=[] language="python" timeout:i=300 template_id:s=""'
+LOGS = "response:s stdout_logs:s stderr_logs:s"
+REPOSITORY = "credentials* repo_url*:s"
+ISSUE = "credentials* issue_url*:s"
+REQUEST = 'url*:s method="POST" headers:o={} json_format:b=true body? files_name:s="file" files:a=[]'
+ANSWER = "response client_error server_error"
 ISO_AND_STRFTIME = '{"discriminator":"strftime","format":"%s","timezone":"UTC","use_user_timezone":false}'
 
 #: name of the class: (id, kind, static?, input pins, output pins)
@@ -369,8 +377,8 @@ BLOCKS: dict[str, tuple[str, str, bool, str, str]] = {
         "6595ae1f-b924-42cb-9a41-551a0611c4b4",
         "Standard",
         False,
-        'url*:s method="POST" headers:o={} json_format:b body? files_name:s files:a',
-        "response client_error server_error",
+        REQUEST,
+        ANSWER,
     ),
     "ReadRSSFeed": (
         "5ebe6768-8e5d-41e3-9134-1c7bd89a8d52",
@@ -393,4 +401,233 @@ BLOCKS: dict[str, tuple[str, str, bool, str, str]] = {
         "payload:o={} constants:o={} secret_token?:s",
         "payload:o constants:o",
     ),
+    "HumanInTheLoop": (
+        "8b2a7b3c-6e9d-4a5f-8c1b-2e3f4a5b6c7d",
+        "Human In The Loop",
+        False,
+        "data* name*:s editable:b=true",
+        "approved_data rejected_data review_message:s",
+    ),
+    "AgentExecutor": (
+        "e189baac-8c20-45a1-94a7-55177ea42565",
+        "Agent",
+        False,
+        (
+            'user_id:s="" graph_id*:s graph_version*:i agent_name?:s inputs:o={} input_schema:o={} output_schema:o={} '
+            "nodes_input_masks?:o"
+        ),
+        "",
+    ),
+    "AutoPilot": (
+        "c069dc6b-c3ed-4c12-b6e5-d47361e64ce6",
+        "AI",
+        False,
+        (
+            'prompt*:s system_context:s="" session_id:s="" max_recursion_depth:i=3 tools:a=[] tools_exclude:b=true '
+            "blocks:a=[] blocks_exclude:b=true dry_run:b=false"
+        ),
+        "response:s tool_calls:a conversation_history:s session_id:s token_usage:o",
+    ),
+    "MCPTool": (
+        "a0a4b1c2-d3e4-4f56-a7b8-c9d0e1f2a3b4",
+        "MCP Tool",
+        False,
+        'server_url*:s selected_tool:s="" tool_input_schema:o={} tool_arguments:o={} credentials?',
+        "result",
+    ),
+    "SendAuthenticatedWebRequest": (
+        "fff86bcd-e001-4bad-a7f6-2eae4720c8dc",
+        "Standard",
+        False,
+        f"{REQUEST} credentials*",
+        ANSWER,
+    ),
+    "AITextGenerator": ("1f292d4a-41a4-4977-9684-7c8d560b9f91", "Standard", False, PROMPT, "response:s prompt:a"),
+    "AIStructuredResponseGenerator": (
+        "ed55ac19-356e-4243-a6cb-bc599e9b716f",
+        "Standard",
+        False,
+        (
+            f"{PROMPT} expected_format*:o list_result:b=false force_json_output:b=false conversation_history:a=[] "
+            "compress_prompt_to_fit:b=true"
+        ),
+        "response prompt:a",
+    ),
+    "AIConversation": (
+        "32a87eab-381e-4dd4-bdb8-4c47151be35a",
+        "Standard",
+        False,
+        f'{LLM} prompt:s="" messages*:a',
+        "response:s prompt:a",
+    ),
+    "AITextSummarizer": (
+        "a0a69be1-4528-491c-a85a-a4ab6873e3f0",
+        "Standard",
+        False,
+        (
+            'model:s="gpt-4o" credentials? max_tokens:i=4096 ollama_host:s="localhost:11434" text*:s '
+            'focus:s="general_information" style="concise" chunk_overlap:i=100'
+        ),
+        "summary:s prompt:a",
+    ),
+    "AIListGenerator": (
+        "9c0b0450-d199-458b-a731-072189dd6593",
+        "Standard",
+        False,
+        f"{LLM} focus?:s source_data?:s max_retries:i=3 force_json_output:b=false",
+        "generated_list:a list_item:s prompt:a",
+    ),
+    "AICondition": (
+        "553ec5b8-6c45-4299-8d75-b394d05f72ff",
+        "Standard",
+        False,
+        'input_value* condition*:s yes_value? no_value? model:s="gpt-4o" credentials?',
+        "result:b yes_output no_output",
+    ),
+    "Orchestrator": (
+        "3b191d9f-356f-482d-8238-ba04b6d18381",
+        "AI",
+        False,
+        (
+            f"{LLM} prompt*:s sys_prompt:s prompt_values:o={{}} multiple_tool_calls:b=false conversation_history:a=[] "
+            'last_tool_output? retry:i=3 agent_mode_max_iterations:i=0 execution_mode="built_in" '
+            "conversation_compaction:b=true"
+        ),
+        "tools finished:s conversations:a",
+    ),
+    "SendEmail": (
+        "4335878a-394e-4e67-adf2-919877ff49ae",
+        "Standard",
+        False,
+        "to_email*:s subject*:s body*:s config* credentials*",
+        "status:s",
+    ),
+    "SendSlackMessage": (
+        "50cf5290-ec87-4ca1-b7d7-b8b4ef772f6d",
+        "Standard",
+        False,
+        "credentials* channel*:s text*:s thread_ts?:s username?:s icon_emoji?:s unfurl_links:b=true mrkdwn:b=true",
+        "ts:s channel:s",
+    ),
+    "SendTelegramMessage": (
+        "787678ad-1f47-4efc-89df-643f9908621a",
+        "Standard",
+        False,
+        'credentials* chat_id*:i text*:s parse_mode="none" reply_to_message_id?:i disable_notification:b=false',
+        "message_id:i status:s",
+    ),
+    "SendDiscordMessage": (
+        "d0822ab5-9f8a-44a3-8971-531dd0178b6b",
+        "Standard",
+        False,
+        'credentials* message_content*:s channel_name*:s server_name:s=""',
+        "status:s message_id:s channel_id:s",
+    ),
+    "ReadDiscordMessages": (
+        "df06086a-d5ac-4abb-9996-2ad0acb2eff7",
+        "Standard",
+        False,
+        "credentials*",
+        "message_content:s message_id:s channel_id:s channel_name:s user_id:s username:s",
+    ),
+    "GithubMakeIssue": (
+        "691dad47-f494-44c3-a1e8-05b7990f2dab",
+        "Standard",
+        False,
+        f"{REPOSITORY} title*:s body*:s",
+        "number:i url:s",
+    ),
+    "GithubReadIssue": ("6443c75d-032a-4772-9c08-230c707c8acc", "Standard", False, ISSUE, "title:s body:s user:s"),
+    "GithubListIssues": (
+        "c215bfd7-0e57-4573-8f8c-f7d4963dcd74",
+        "Standard",
+        False,
+        (
+            f'{REPOSITORY} state="open" labels:a=[] limit:i=30 assignee:s="" creator:s="" since:s="" sort:s="created" '
+            'direction:s="desc"'
+        ),
+        "issue:o issues:a",
+    ),
+    "GithubComment": ("a8db4d8d-db1c-4a25-a1b0-416a8c33602b", "Standard", False, f"{ISSUE} comment*:s", "id:i url:s"),
+    "GithubAddLabel": ("98bd6b77-9506-43d5-b669-6b9733c4b1f1", "Standard", False, f"{ISSUE} label*:s", "status:s"),
+    "GithubListPullRequests": (
+        "ffef3c4c-6cd0-48dd-817d-459f975219f4",
+        "Standard",
+        False,
+        REPOSITORY,
+        "pull_request:o pull_requests:a",
+    ),
+    "GithubMakePullRequest": (
+        "dfb987f8-f197-4b2e-bf19-111812afd692",
+        "Standard",
+        False,
+        f"{REPOSITORY} title*:s body*:s head*:s base*:s",
+        "number:i url:s",
+    ),
+    "GithubReadPullRequest": (
+        "bf94b2a4-1a30-4600-a783-a8a44ee31301",
+        "Standard",
+        False,
+        "credentials* pr_url*:s include_pr_changes:b=false",
+        "title:s body:s author:s changes:s",
+    ),
+    "GithubReadFile": (
+        "3d8ced3d-3948-4bb7-8900-106f8ab6e392",
+        "Standard",
+        False,
+        f'{REPOSITORY} file_path*:s branch:s=""',
+        "text_content:s raw_content:s size:i",
+    ),
+    "GithubCreateFile": (
+        "5af9ca7d-92cc-43f3-891e-d0a3dc4988e5",
+        "Standard",
+        False,
+        f'{REPOSITORY} file_path*:s branch:s="" content*:s commit_message:s="Create_new_file"',
+        "url:s sha:s",
+    ),
+    "GithubUpdateFile": (
+        "9c0abc29-1928-4216-a27c-44f43903c831",
+        "Standard",
+        False,
+        f'{REPOSITORY} file_path*:s branch:s="" content*:s commit_message:s="Update_file"',
+        "url:s sha:s",
+    ),
+    "ExecuteCode": (
+        "0b02b072-abe7-11ef-8372-fb5d162dd712",
+        "Standard",
+        False,
+        f'{CODE} code:s="" dispose_sandbox:b=true variables:o={{}}',
+        f"{LOGS} main_result:o results:a files:a",
+    ),
+    "InstantiateCodeSandbox": (
+        "ff0861c9-1726-4aec-9e5b-bf53f3622112",
+        "Standard",
+        False,
+        f'{CODE} setup_code:s=""',
+        f"{LOGS} sandbox_id:s",
+    ),
+    "ExecuteCodeStep": (
+        "82b59b8e-ea10-4d57-9161-8b169b0adba6",
+        "Standard",
+        False,
+        'credentials? sandbox_id*:s step_code:s="" language="python"',
+        f"{LOGS} main_result:o results:a files:a",
+    ),
+}
+
+#: What a person may want to approve first; no other block does anything to the world.
+SENSITIVE = {
+    "SendWebRequest",
+    "SendAuthenticatedWebRequest",
+    "MCPTool",
+    "SendEmail",
+    "SendSlackMessage",
+    "SendTelegramMessage",
+    "SendDiscordMessage",
+    "GithubMakeIssue",
+    "GithubComment",
+    "GithubAddLabel",
+    "GithubMakePullRequest",
+    "GithubCreateFile",
+    "GithubUpdateFile",
 }

@@ -156,6 +156,9 @@ GOOD = [
     ("Condition", {"value1": True, "operator": "==", "value2": " TRUE"}, [("result", True), ("yes_output", True)]),
     ("Condition", {"value1": None, "operator": "==", "value2": None}, [("result", True), ("yes_output", None)]),
     ("Condition", {"value1": [1], "operator": "!=", "value2": "1"}, [("result", True), ("yes_output", [1])]),
+    ("Condition", {"value1": "Nan", "operator": "==", "value2": "Nan"}, [("result", True), ("yes_output", "Nan")]),
+    ("Condition", {"value1": "20_24", "operator": "==", "value2": "2024"}, [("result", False), ("no_output", "2024")]),
+    ("Condition", {"value1": "Infinity", "operator": ">", "value2": 9}, [("result", True), ("yes_output", "Infinity")]),
     (
         "Condition",
         {"value1": 10**400, "operator": ">=", "value2": "1" + "0" * 400},

@@ -1,4 +1,4 @@
-"""What these tests share: a run of one block, and what the reference says of pins."""
+"""What these tests share: a run of one block, and another service for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from apps.library import api_client
 from apps.library.blocks.base import Block, BlockContext, Secret
-from apps.library.blocks.registry import get_block
 from tests.library.http_service import Service, running_service
 
 USER = UUID("00000000-0000-4000-8000-000000000001")
@@ -46,20 +45,6 @@ async def run_block(block: Block | type[Block], data: Mapping[str, Any], context
     return found
 
 
-def pins_of(block_id: str) -> tuple[dict[str, Any], set[str]]:
-    """Return a registered block's input pins, with `*` for required ones and their defaults else, and its outputs."""
-    block = get_block(block_id)
-    assert block is not None
-    schema = block.input_schema()
-    required = set(schema.get("required", ()))
-    inputs = {
-        name: "*" if name in required else pin.get("default")
-        for name, pin in schema["properties"].items()
-        if name not in block.credentials_inputs()
-    }
-    return inputs, set(block.output_schema()["properties"])
-
-
 @pytest.fixture
 def service(monkeypatch):
     """Some other service, on this machine, which the blocks may reach."""
@@ -79,4 +64,4 @@ def api_key() -> Callable[..., BlockContext]:
     return make
 
 
-__all__ = ("CREDENTIALS", "Service", "context_for", "pins_of", "run_block")
+__all__ = ("CREDENTIALS", "Service", "context_for", "run_block")

@@ -16,7 +16,7 @@ from apps.library.blocks.code_execution import ExecuteCode, ExecuteCodeStep, Ins
 from apps.library.errors import BlockError
 from apps.library.sandboxes import kept
 from apps.runtime import sandbox
-from tests.library.service_blocks.conftest import context_for, pins_of, run_block
+from tests.library.service_blocks.conftest import context_for, run_block
 from tests.sandboxes import require_sandbox
 
 
@@ -35,27 +35,6 @@ def places(tmp_path_factory, monkeypatch):
     import shutil
 
     shutil.rmtree(made, ignore_errors=True)
-
-
-def test_pins_are_those_of_the_reference():
-    common = {"setup_commands": [], "language": "python", "timeout": 300, "template_id": ""}
-    results = {"main_result", "results", "response", "stdout_logs", "stderr_logs", "files", "error"}
-    assert pins_of("0b02b072-abe7-11ef-8372-fb5d162dd712") == (
-        {**common, "code": "", "dispose_sandbox": True, "variables": {}},
-        results,
-    )
-    assert pins_of("ff0861c9-1726-4aec-9e5b-bf53f3622112") == (
-        {**common, "setup_code": ""},
-        {"sandbox_id", "response", "stdout_logs", "stderr_logs", "error"},
-    )
-    assert pins_of("82b59b8e-ea10-4d57-9161-8b169b0adba6") == (
-        {"sandbox_id": "*", "step_code": "", "language": "python"},
-        results,
-    )
-    assert all(
-        not kind.credentials_inputs() or not kind.Input.model_fields["credentials"].is_required()
-        for kind in (ExecuteCode, InstantiateCodeSandbox, ExecuteCodeStep)
-    )
 
 
 async def test_python_says_writes_and_makes_files(runs):
@@ -89,6 +68,22 @@ async def test_bash_and_its_variables(runs):
         {"code": 'echo "$name is $n"', "language": "bash", "variables": {"name": "Al ice", "n": 3, "a-b": 1}},
     )
     assert found["response"] == ["Al ice is 3"]
+    text = 'it\'s "$HOME" `id`;\nnext'
+    variables = {"text": text, "UID": 5, "ü": 1, "rows": [{"a": "é"}], "_1": None}
+    code = 'printf "%s|%s|%s" "$text" "$rows" "$_1"; [ "$UID" = 5 ] || bash -c "echo; echo $_1"'
+    found = await run_block(ExecuteCode, {"code": code, "language": "bash", "variables": variables})
+    assert found["response"] == [f'{text}|[{{"a": "\\u00e9"}}]|null\nnull']
+    assert found["stderr_logs"] == [""]
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV"])
+async def test_variables_do_not_reach_what_sets_the_limits(runs, name):
+    """A program of the person's in the place of what sets them would run without any."""
+    fake = "printf '#!/bin/bash\nwhile [ $1 != -- ]; do shift; done; shift; exec \"$@\"' > prlimit; chmod +x prlimit"
+    place = {"PATH": "/work:/usr/bin:/bin", "LD_LIBRARY_PATH": "/work"}.get(name, "/work/prlimit")
+    data = {"setup_commands": [fake], "code": "ulimit -u; ulimit -f", "language": "bash", "variables": {name: place}}
+    [said] = (await run_block(ExecuteCode, data))["stdout_logs"]
+    assert said.split() == [str(sandbox.PROCESSES), str(sandbox.FILE_BYTES // 1024)]
 
 
 @pytest.mark.parametrize(
@@ -209,6 +204,32 @@ async def test_steps_share_files_and_what_python_defines(runs, places):
     assert third["response"] == ["hi"]
     with pytest.raises(BlockError, match="NameError"):
         await run_block(ExecuteCodeStep, {"sandbox_id": sandbox_id, "step_code": "f"})
+
+
+async def test_steps_of_one_sandbox_run_one_after_the_other(runs, places):
+    [sandbox_id] = (await run_block(InstantiateCodeSandbox, {"setup_code": "n = 0"}))["sandbox_id"]
+    steps = [
+        run_block(ExecuteCodeStep, {"sandbox_id": sandbox_id, "step_code": f"n += 1\nprint('step {number}')"})
+        for number in range(4)
+    ]
+    found = await asyncio.gather(*steps)
+    assert [step["stdout_logs"] for step in found] == [[f"step {number}\n"] for number in range(4)]
+    last = await run_block(ExecuteCodeStep, {"sandbox_id": sandbox_id, "step_code": "n"})
+    assert last["response"] == ["4"]
+
+
+async def test_who_waits_for_a_sandbox_can_be_cancelled_and_hears_that_it_is_gone(runs, places):
+    [sandbox_id] = (await run_block(InstantiateCodeSandbox, {"setup_code": "n = 0"}))["sandbox_id"]
+    step = {"sandbox_id": sandbox_id, "step_code": "n"}
+    async with kept.in_use(context_for().user_id, sandbox_id):
+        waiting = [asyncio.ensure_future(run_block(ExecuteCodeStep, step)) for _ in range(2)]
+        await asyncio.sleep(0.2)
+        waiting[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[0]
+        await kept.remove(context_for().user_id, sandbox_id)
+    with pytest.raises(BlockError, match="isn't there any more"):
+        await waiting[1]
 
 
 async def test_another_person_does_not_reach_a_sandbox(runs, places):

@@ -24,11 +24,11 @@ from pydantic import ValidationError
 
 from apps.library import api_client
 from apps.library.blocks import email
-from apps.library.blocks.base import BlockType, Secret
+from apps.library.blocks.base import Secret
 from apps.library.blocks.email import SendEmail
 from apps.library.blocks.mcp_tool import MCPTool
 from apps.library.errors import BlockError
-from tests.library.service_blocks.conftest import CREDENTIALS, context_for, pins_of, run_block
+from tests.library.service_blocks.conftest import CREDENTIALS, context_for, run_block
 from tests.services import free_port
 
 # MCP --------------------------------------------------------------------------------------------------------------
@@ -48,6 +48,10 @@ def mcp_server():
     @server.tool(structured_output=False)
     def greet(name: str) -> str:
         return f"Hello {name}"
+
+    @server.tool(structured_output=False)
+    def tell(text: str) -> str:
+        return text
 
     @server.tool()
     def fail() -> str:
@@ -79,16 +83,12 @@ def call(server, tool, context=None, **arguments):
     return run_block(MCPTool(allow=(server.place,)), data, context)
 
 
-def test_pins_of_mcp_are_those_of_the_reference():
-    inputs = {"server_url": "*", "selected_tool": "", "tool_input_schema": {}, "tool_arguments": {}}
-    assert pins_of("a0a4b1c2-d3e4-4f56-a7b8-c9d0e1f2a3b4") == (inputs, {"result", "error"})
-    assert (MCPTool.type, MCPTool.is_sensitive_action) == (BlockType.MCP_TOOL, True)
-    assert not MCPTool.Input.model_fields["credentials"].is_required()
-
-
 async def test_a_tool_is_called(mcp_server):
     assert await call(mcp_server, "add", a=2, b=3) == {"result": [{"sum": 5}]}
     assert await call(mcp_server, "greet", name="Ada") == {"result": ["Hello Ada"]}
+    assert await call(mcp_server, "tell", text='[{"a": 1}]') == {"result": [[{"a": 1}]]}
+    for text in ("", "5", "null", '{"a": 1} and more'):
+        assert await call(mcp_server, "tell", text=text) == {"result": [text]}
 
 
 @pytest.mark.parametrize(
@@ -253,11 +253,8 @@ def sender(username="ada@example.com", password="good"):  # noqa: S107
     return context_for(secrets={"credentials": Secret("smtp", "user_password", held)})
 
 
-def test_pins_of_email_are_those_of_the_reference():
-    inputs = {"to_email": "*", "subject": "*", "body": "*", "config": "*"}
-    assert pins_of("4335878a-394e-4e67-adf2-919877ff49ae") == (inputs, {"status", "error"})
-    assert SendEmail.is_sensitive_action
-    for missing in inputs:
+def test_a_letter_that_lacks_something_is_refused():
+    for missing in ("to_email", "subject", "body", "config"):
         with pytest.raises(ValidationError):
             SendEmail.Input.model_validate({key: value for key, value in letter(25).items() if key != missing})
 

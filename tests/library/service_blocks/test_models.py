@@ -16,7 +16,7 @@ from apps.library.blocks.model_messages import clean_messages, for_anthropic, op
 from apps.library.blocks.model_texts import AICondition, AIListGenerator, AITextSummarizer, chunks
 from apps.library.blocks.models import AIConversation, AIStructuredResponseGenerator, AITextGenerator, json_of
 from apps.library.errors import BlockError
-from tests.library.service_blocks.conftest import context_for, pins_of, run_block
+from tests.library.service_blocks.conftest import context_for, run_block
 
 KEYS = ("OPENROUTER_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
 
@@ -35,58 +35,6 @@ def demo(settings, model, monkeypatch):
 def says(model, name, *texts, **more):
     """Script a model that says one text after the other; an answer's place is how many there were before it."""
     return model.script(name, *[[{"text": text}] for text in texts], **more)
-
-
-# Pins -------------------------------------------------------------------------------------------------------------
-
-
-LLM = {"model": "gpt-4o", "max_tokens": None, "ollama_host": "localhost:11434"}
-PROMPT = {**LLM, "prompt": "*", "sys_prompt": "", "prompt_values": {}, "retry": 3}
-
-
-@pytest.mark.parametrize(
-    ("block_id", "inputs", "outputs"),
-    [
-        ("1f292d4a-41a4-4977-9684-7c8d560b9f91", PROMPT, {"response", "prompt"}),
-        (
-            "ed55ac19-356e-4243-a6cb-bc599e9b716f",
-            {
-                **PROMPT,
-                "expected_format": "*",
-                "list_result": False,
-                "force_json_output": False,
-                "conversation_history": [],
-                "compress_prompt_to_fit": True,
-            },
-            {"response", "prompt"},
-        ),
-        ("32a87eab-381e-4dd4-bdb8-4c47151be35a", {**LLM, "prompt": "", "messages": "*"}, {"response", "prompt"}),
-        (
-            "a0a69be1-4528-491c-a85a-a4ab6873e3f0",
-            {
-                **LLM,
-                "text": "*",
-                "focus": "general information",
-                "style": "concise",
-                "max_tokens": 4096,
-                "chunk_overlap": 100,
-            },
-            {"summary", "prompt"},
-        ),
-        (
-            "9c0b0450-d199-458b-a731-072189dd6593",
-            {**LLM, "focus": None, "source_data": None, "max_retries": 3, "force_json_output": False},
-            {"generated_list", "list_item", "prompt"},
-        ),
-        (
-            "553ec5b8-6c45-4299-8d75-b394d05f72ff",
-            {"input_value": "*", "condition": "*", "yes_value": None, "no_value": None, "model": "gpt-4o"},
-            {"result", "yes_output", "no_output"},
-        ),
-    ],
-)
-def test_pins_are_those_of_the_reference(block_id, inputs, outputs):
-    assert pins_of(block_id) == (inputs, outputs | {"error"})
 
 
 def test_every_model_block_costs_what_the_model_costs_and_needs_no_key():

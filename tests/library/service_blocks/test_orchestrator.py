@@ -8,10 +8,9 @@ from uuid import uuid4
 import pytest
 
 from apps.library.blocks import ask_model
-from apps.library.blocks.base import BlockType
-from apps.library.blocks.orchestrator import SYSTEM_PROMPT, Orchestrator, compacted
+from apps.library.blocks.orchestrator import Orchestrator, compacted
 from apps.library.errors import BlockError
-from tests.library.service_blocks.conftest import context_for, pins_of, run_block
+from tests.library.service_blocks.conftest import context_for, run_block
 
 SEARCH, SAVE = str(uuid4()), str(uuid4())
 
@@ -59,27 +58,6 @@ def calls(name, **arguments):
 async def ask(model, *steps, within=None, repeat_last=False, **inputs):
     marker = model.script("orchestra", *[[*step] for step in steps], repeat_last=repeat_last)
     return await run_block(Orchestrator, {"prompt": f"Do it {marker}", **inputs}, within or context())
-
-
-def test_pins_are_those_of_the_reference():
-    inputs, outputs = pins_of("3b191d9f-356f-482d-8238-ba04b6d18381")
-    assert inputs == {
-        "model": "gpt-4o",
-        "max_tokens": None,
-        "ollama_host": "localhost:11434",
-        "prompt": "*",
-        "sys_prompt": SYSTEM_PROMPT,
-        "prompt_values": {},
-        "multiple_tool_calls": False,
-        "conversation_history": [],
-        "last_tool_output": None,
-        "retry": 3,
-        "agent_mode_max_iterations": 0,
-        "execution_mode": "built_in",
-        "conversation_compaction": True,
-    }
-    assert outputs == {"tools", "finished", "conversations", "error"}
-    assert Orchestrator.type == BlockType.AI
 
 
 async def test_a_call_is_put_out_on_the_pins_of_its_tool(model):

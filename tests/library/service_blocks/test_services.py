@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import uuid
 
 import pytest
 from pydantic import ValidationError
@@ -27,7 +26,7 @@ from apps.library.blocks.github_files import GithubCreateFile, GithubReadFile, G
 from apps.library.blocks.slack import SendSlackMessage
 from apps.library.blocks.telegram import SendTelegramMessage
 from apps.library.errors import BlockError
-from tests.library.service_blocks.conftest import CREDENTIALS, context_for, pins_of, run_block
+from tests.library.service_blocks.conftest import CREDENTIALS, context_for, run_block
 
 BOT_TOKEN = "123456:AAbbCC"
 REPO = {**CREDENTIALS, "repo_url": "https://github.com/octo/cat"}
@@ -53,113 +52,6 @@ def reach(service, monkeypatch):
     monkeypatch.setattr(service_call.asyncio, "sleep", sleep)
     service.slept = slept
     return service
-
-
-# Pins -------------------------------------------------------------------------------------------------------------
-
-MADE = {"number", "url", "error"}
-
-
-@pytest.mark.parametrize(
-    ("block_id", "inputs", "outputs"),
-    [
-        (
-            "50cf5290-ec87-4ca1-b7d7-b8b4ef772f6d",
-            {
-                "channel": "*",
-                "text": "*",
-                "thread_ts": None,
-                "username": None,
-                "icon_emoji": None,
-                "unfurl_links": True,
-                "mrkdwn": True,
-            },
-            {"ts", "channel"},
-        ),
-        (
-            "787678ad-1f47-4efc-89df-643f9908621a",
-            {
-                "chat_id": "*",
-                "text": "*",
-                "parse_mode": "none",
-                "reply_to_message_id": None,
-                "disable_notification": False,
-            },
-            {"message_id", "status"},
-        ),
-        (
-            "d0822ab5-9f8a-44a3-8971-531dd0178b6b",
-            {"message_content": "*", "channel_name": "*", "server_name": ""},
-            {"status", "message_id", "channel_id"},
-        ),
-        (
-            "df06086a-d5ac-4abb-9996-2ad0acb2eff7",
-            {},
-            {"message_content", "message_id", "channel_id", "channel_name", "user_id", "username"},
-        ),
-        (
-            "fff86bcd-e001-4bad-a7f6-2eae4720c8dc",
-            {
-                "url": "*",
-                "method": "POST",
-                "headers": {},
-                "json_format": True,
-                "body": None,
-                "files_name": "file",
-                "files": [],
-            },
-            {"response", "client_error", "server_error"},
-        ),
-        ("691dad47-f494-44c3-a1e8-05b7990f2dab", {"repo_url": "*", "title": "*", "body": "*"}, MADE),
-        ("6443c75d-032a-4772-9c08-230c707c8acc", {"issue_url": "*"}, {"title", "body", "user"}),
-        (
-            "c215bfd7-0e57-4573-8f8c-f7d4963dcd74",
-            {
-                "repo_url": "*",
-                "state": "open",
-                "labels": [],
-                "limit": 30,
-                "assignee": "",
-                "creator": "",
-                "since": "",
-                "sort": "created",
-                "direction": "desc",
-            },
-            {"issue", "issues"},
-        ),
-        ("a8db4d8d-db1c-4a25-a1b0-416a8c33602b", {"issue_url": "*", "comment": "*"}, {"id", "url"}),
-        ("98bd6b77-9506-43d5-b669-6b9733c4b1f1", {"issue_url": "*", "label": "*"}, {"status"}),
-        ("ffef3c4c-6cd0-48dd-817d-459f975219f4", {"repo_url": "*"}, {"pull_request", "pull_requests"}),
-        (
-            "dfb987f8-f197-4b2e-bf19-111812afd692",
-            {"repo_url": "*", "title": "*", "body": "*", "head": "*", "base": "*"},
-            MADE,
-        ),
-        (
-            "bf94b2a4-1a30-4600-a783-a8a44ee31301",
-            {"pr_url": "*", "include_pr_changes": False},
-            {"title", "body", "author", "changes"},
-        ),
-    ],
-)
-def test_pins_are_those_of_the_reference(block_id, inputs, outputs):
-    assert pins_of(block_id) == (inputs, outputs | {"error"})
-
-
-def test_what_changes_the_world_is_sensitive_and_needs_a_credential():
-    changing = {
-        SendSlackMessage, SendTelegramMessage, SendDiscordMessage, SendAuthenticatedWebRequest, GithubMakeIssue,
-        GithubComment, GithubAddLabel, GithubMakePullRequest, GithubCreateFile, GithubUpdateFile,
-    }  # fmt: skip
-    reading = {
-        ReadDiscordMessages, GithubReadIssue, GithubListIssues, GithubListPullRequests, GithubReadPullRequest,
-        GithubReadFile,
-    }  # fmt: skip
-    assert all(kind.is_sensitive_action for kind in changing)
-    assert not any(kind.is_sensitive_action for kind in reading)
-    for kind in changing | reading:
-        assert kind.Input.model_fields["credentials"].is_required()
-        assert uuid.UUID(kind.id)
 
 
 # What goes wrong alike everywhere ---------------------------------------------------------------------------------
@@ -343,6 +235,36 @@ async def test_the_newest_message_of_a_person_is_read(reach, api_key):
     }
 
 
+@pytest.mark.parametrize(
+    ("block", "data", "provider", "answers"),
+    [
+        (
+            SendTelegramMessage,
+            TELEGRAM,
+            "telegram",
+            {f"POST /bot{BOT_TOKEN}/sendMessage": {"result": {"message_id": {}}}},
+        ),
+        (GithubComment, {**ISSUE, "comment": "C"}, "github", {"POST /repos/octo/cat/issues/7/comments": {"id": "x"}}),
+        (
+            GithubMakeIssue,
+            {**REPO, "title": "T", "body": "B"},
+            "github",
+            {"POST /repos/octo/cat/issues": {"number": []}},
+        ),
+        (ReadDiscordMessages, CREDENTIALS, "discord", {"GET /channels/1/messages": [{"id": "2", "author": "ada"}]}),
+        (ReadDiscordMessages, CREDENTIALS, "discord", {"GET /channels/1/messages": [{"id": None, "author": {}}]}),
+        (ReadDiscordMessages, CREDENTIALS, "discord", {"GET /guilds/0/channels": [{"id": "1", "type": {}}]}),
+    ],
+)
+async def test_answers_of_another_shape_are_told(reach, api_key, block, data, provider, answers):
+    servers(reach, "one")
+    reach.on("GET", "/guilds/0/channels", (200, [{"id": "1", "name": "news", "type": 0}]))
+    for place, answer in answers.items():
+        reach.on(*place.split(" "), (200, answer))
+    with pytest.raises(BlockError, match=r"can't be understood|sees no messages"):
+        await run_block(block, data, api_key(provider, api_key=BOT_TOKEN))
+
+
 async def test_a_bot_without_messages_says_so(reach, api_key):
     reach.on("GET", "/users/@me/guilds", (200, []))
     with pytest.raises(BlockError, match="sees no messages"):
@@ -438,6 +360,36 @@ async def test_github(reach, api_key, block, data, place, sent, answer, found):
     [asked] = reach.requests
     assert asked.headers["authorization"] == "Bearer a-good-key"
     assert (asked.json() if asked.body else None) == sent
+
+
+async def test_issues_are_looked_for_behind_pull_requests(reach, api_key):
+    def page(request):
+        number = int(request.query["page"])
+        if number < 3:
+            return 200, [{"title": "P", "html_url": "p", "pull_request": {}}] * 30
+        return 200, [{"title": f"I{place}", "html_url": "i"} for place in range(30)]
+
+    reach.on("GET", f"{API}/issues", page)
+    found = await run_block(GithubListIssues, {**REPO, "limit": 2, "labels": ["a", "b"]}, api_key("github"))
+    assert found["issue"] == [{"title": "I0", "url": "i"}, {"title": "I1", "url": "i"}]
+    assert [asked.query["page"] for asked in reach.requests] == ["1", "2", "3"]
+    assert (reach.requests[0].query["labels"], reach.requests[0].query["per_page"]) == ("a,b", "30")
+    reach.requests.clear()
+    reach.on("GET", f"{API}/issues", (200, [{"title": "P", "html_url": "p", "pull_request": {}}] * 30))
+    assert await run_block(GithubListIssues, REPO, api_key("github")) == {"issues": [[]]}
+    assert len(reach.requests) == 10
+
+
+async def test_a_file_of_more_than_a_megabyte_is_asked_for_by_itself(reach, api_key):
+    def answer(request):
+        if request.headers["accept"].endswith("raw+json"):
+            return 200, b"x" * 2_000_000
+        return 200, {"type": "file", "encoding": "none", "content": "", "size": 2_000_000}
+
+    reach.on("GET", f"{API}/contents/large", answer)
+    found = await run_block(GithubReadFile, {**REPO, "file_path": "large", "branch": "dev"}, api_key("github"))
+    assert (found["size"], len(found["text_content"][0])) == ([2_000_000], 2_000_000)
+    assert [asked.query for asked in reach.requests] == [{"ref": "dev"}] * 2
 
 
 async def test_a_pull_request_is_read_with_its_changes(reach, api_key):
