@@ -17,6 +17,7 @@ urlpatterns = [
     path("library/", include("apps.library.page_urls")),
     path("workspace/", include("apps.workspace.page_urls")),
     path("accounts/", include("allauth.urls")),
+    path("settings/profile", account_pages.profile, name="profile"),
     path("settings/tokens", account_pages.tokens, name="tokens"),
     path("settings/tokens/<uuid:token_id>/revoke", account_pages.revoke_token, name="token-revoke"),
     path("settings/credentials/connected", credential_pages.connected, name="credential-connected"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
@@ -55,10 +56,35 @@ class ApiTokenAdmin(admin.ModelAdmin):
         return False
 
 
+class LiveSettingForm(forms.ModelForm):
+    """Offers what can be set, and refuses a value that would be ignored."""
+
+    key = forms.ChoiceField(label="Setting", help_text="docs/settings.md says what each is.")
+    value = forms.IntegerField(
+        min_value=0, help_text="A whole number. It counts at once, instead of the environment's."
+    )
+
+    class Meta:
+        model = LiveSetting
+        fields = ("key", "value")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """List the settings, each with what it is without an operator's word."""
+        super().__init__(*args, **kwargs)
+        if "key" in self.fields:  # not when a stored one is changed
+            key = self.fields["key"]
+            assert isinstance(key, forms.ChoiceField)
+            key.choices = [(name, f"{name} (else {getattr(settings, name)})") for name in settings.LIVE_SETTINGS]
+
+
 @admin.register(LiveSetting)
 class LiveSettingAdmin(admin.ModelAdmin):
     """Settings that are changed while the product runs."""
 
+    form = LiveSettingForm
     list_display = ("key", "value", "updated_at")
     search_fields = ("key",)
-    readonly_fields = ("updated_at",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: LiveSetting | None = None) -> tuple[str, ...]:
+        """Return what can't be changed: the name, once it is stored, as another name is another setting."""
+        return ("updated_at",) if obj is None else ("key", "updated_at")

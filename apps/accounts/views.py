@@ -12,10 +12,26 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts import queries, services
+from apps.accounts.forms import ProfileForm
 from apps.accounts.models import User
 from apps.runtime.errors import NotFound
 
 TOKENS_SHOWN = 100
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    """Show what the person tells of themselves; a POST changes it."""
+    user = request.user
+    assert isinstance(user, User)
+    form = ProfileForm(request.POST) if request.method == "POST" else ProfileForm.of(user)
+    if form.is_bound and form.is_valid():
+        services.change_profile(user=user, **form.cleaned_data)
+        messages.success(request, "Your profile is saved.")
+        return redirect("profile")
+    return render(request, "settings/profile.html", {"form": form}, status=400 if form.is_bound else 200)
 
 
 @login_required

@@ -342,7 +342,7 @@ for (const button of document.querySelectorAll("[data-shortcuts]")) {
 shortcuts.addEventListener("click", (event) => { if (event.target === shortcuts) shortcuts.close(); });
 
 document.addEventListener("keydown", (event) => {
-  if (shortcuts.open || event.isComposing) return;
+  if (shortcuts.open || event.isComposing || event.defaultPrevented) return;
   const command = event.ctrlKey || event.metaKey;
   const types = event.target.closest("input, textarea, select, [contenteditable]");
   if (event.key === "Escape" && drawer.classList.contains("is-open")) {

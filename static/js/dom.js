@@ -55,6 +55,7 @@ export function toast(text, { action = null, onAction = null, ms = 5000 } = {}) 
   }
   const timer = setTimeout(close, ms);
   shelf.append(note);
+  announce(text);
   return close;
 }
 

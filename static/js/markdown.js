@@ -55,6 +55,7 @@ const RULES = {
   ],
   ALLOWED_ATTR: ["href", "title", "class", "align", "start"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|\/(?!\/)|#)/i,
+  ADD_URI_SAFE_ATTR: ["align", "start"], // else their values would have to look like addresses
   RETURN_DOM_FRAGMENT: true,
 };
 

@@ -22,6 +22,8 @@ document.addEventListener("click", (event) => {
   if (theme) chooseTheme(theme.dataset.themeChoice);
   const copy = event.target.closest("[data-copy-from]");
   if (copy) copyText(document.getElementById(copy.dataset.copyFrom).textContent.trim(), copy);
+  const code = event.target.closest('[data-copy="code"]');
+  if (code) copyText(code.closest(".code").querySelector("code").textContent.replace(/\n$/, ""), code);
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
 document.addEventListener("keydown", (event) => {
@@ -29,6 +31,7 @@ document.addEventListener("keydown", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     menu.open = false;
     menu.querySelector("summary").focus();
+    event.preventDefault(); // one key closes one thing
   }
 });
 document.addEventListener("submit", (event) => {

@@ -306,7 +306,6 @@ export class Sidebar extends EventTarget {
     this.draw();
     if (next) this.nodes.get(next.id)?.link.focus();
     else document.getElementById("new-chat").focus();
-    announce("Chat deleted. Undo is possible for a few seconds.");
     const close = toast("Chat deleted", {
       action: "Undo",
       ms: UNDO_MS,
@@ -320,6 +319,7 @@ export class Sidebar extends EventTarget {
         this.dispatchEvent(new CustomEvent("restored", { detail: id }));
       },
     });
+    announce("Chat deleted. Undo is possible for a few seconds.");
     entry.timer = setTimeout(() => { close(); this.remove(id, entry); }, UNDO_MS);
     this.dispatchEvent(new CustomEvent("deleted", { detail: id }));
   }

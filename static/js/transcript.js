@@ -165,11 +165,12 @@ export class Transcript {
     }
     if (turn.notice) {
       const { kind, text, retryable } = turn.notice;
-      const key = `${kind} ${text}`;
+      const kept = kind === "error" ? keptWords(turn) : "";
+      const key = `${kind} ${text} ${kept}`;
       if (view.noticeKey !== key) {
         view.noticeKey = key;
         const retry = kind === "error" && retryable && h("button", { type: "button", class: "button small", onclick: () => this.actions.onRetry(turn) }, icon("retry"), "Retry");
-        view.notice = h("div", { class: `notice is-${kind}` }, icon(kind === "error" ? "alert" : "stop-circle"), h("p", {}, text), retry || "");
+        view.notice = h("div", { class: `notice is-${kind}` }, icon(kind === "error" ? "alert" : "stop-circle"), h("p", {}, [text, kept].filter(Boolean).join(" ")), retry || "");
       }
       tail.push(view.notice);
     } else if (endedSilently(turn)) {
@@ -184,12 +185,8 @@ export class Transcript {
   }
 
   copy(event) {
-    const button = event.target.closest("[data-copy]");
+    const button = event.target.closest('[data-copy="answer"]');
     if (!button) return;
-    if (button.dataset.copy === "code") {
-      copyText(button.closest(".code").querySelector("code").textContent.replace(/\n$/, ""), button);
-      return;
-    }
     const turn = this.turns.find((other) => other.id === button.parentElement.dataset.turn);
     copyText(turn.items.filter((item) => item.kind === "text").map((item) => item.text).join("\n\n"), button);
   }
@@ -220,6 +217,12 @@ export class Transcript {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: smooth && !still ? "smooth" : "instant" });
   }
+}
+
+/** Say what an answer that failed leaves behind. */
+function keptWords(turn) {
+  const said = turn.items.some((item) => item.kind !== "user" && isVisible(item));
+  return said ? "What you see above is kept." : "Your message is kept.";
 }
 
 function sameWords(one, other) {

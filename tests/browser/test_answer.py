@@ -116,6 +116,18 @@ async def test_markdown_is_shown_and_defused(chat_of, model):
     await chat.answer.locator(".is-copied").wait_for()
 
 
+async def test_lists_keep_their_numbers_and_tables_their_sides(chat_of, model):
+    text = "1. a\n2. b\n\n```\nx\n```\n\n3. c\n\n| n | m |\n| --: | - |\n| 1 | 2 |"
+    marker = model.script("numbers", [{"text": text}])
+    chat = await chat_of()
+    await chat.ask(marker)
+    await chat.done(1)
+    starts = await chat.answer.locator("ol").evaluate_all("(lists) => lists.map((list) => list.start)")
+    assert starts == [1, 3]
+    side = await chat.answer.locator("td").first.evaluate("(cell) => getComputedStyle(cell).textAlign")
+    assert side == "right"
+
+
 async def test_a_reload_in_the_middle_goes_on(chat_of, model):
     marker = model.script(
         "reload",
@@ -208,12 +220,25 @@ async def test_an_error_offers_a_retry_that_works(chat_of, model):
     notice = chat.page.locator(".notice.is-error")
     await notice.wait_for()
     text = await chat.text()
+    assert "Your message is kept." in text
     await chat.page.reload()
     await notice.wait_for()
     assert await chat.text() == text
     await chat.page.get_by_role("button", name="Retry").click()
     await chat.until_text("Now it works.")
     await chat.done(2)
+
+
+async def test_an_error_says_that_what_was_written_is_kept(chat_of, model):
+    todo = [{"content": "One", "activeForm": "Doing one", "status": "pending"}]
+    writes = [{"text": "So far."}, {"tool": "todo_write", "arguments": {"todos": todo}}]
+    marker = model.script("breaks", writes, [{"status": 400, "body": {}}])
+    chat = await chat_of()
+    await chat.ask(marker)
+    await chat.page.locator(".notice.is-error", has_text="What you see above is kept.").wait_for()
+    await chat.page.reload()
+    await chat.page.locator(".notice.is-error", has_text="What you see above is kept.").wait_for()
+    assert "So far." in await chat.text()
 
 
 async def test_an_unsent_message_is_kept_as_a_draft(chat_of, model):

@@ -23,6 +23,7 @@ LOOKS = {
 # What a run put out has headings of its own.
 HEADINGS = "main :is(h1,h2,h3,h4):not(.is-rendered *)"
 LEVELS = f"[...document.querySelectorAll('{HEADINGS}')].map((heading) => +heading.tagName[1])"
+BORDER = "(field) => getComputedStyle(field).borderTopColor"
 OUTPUTS = [
     "## Title\n\n- one\n- **two**",
     [{"name": "Ada", "age": 36}],
@@ -82,7 +83,10 @@ async def test_an_empty_library_is_filled_and_run(page_of, live, guard):
     await page.get_by_role("link", name="Run Compare two texts").click()
     await page.get_by_role("button", name="Run", exact=True).click()
     await page.get_by_text("Nothing was started yet.").wait_for()
-    assert await page.get_by_label("First text", exact=True).get_attribute("aria-invalid") == "true"
+    first = page.get_by_label("First text", exact=True)
+    assert await first.get_attribute("aria-invalid") == "true"
+    other = page.get_by_label("Name of the preset")
+    assert await first.evaluate(BORDER) != await other.evaluate(BORDER)
     await page.get_by_label("First text", exact=True).fill("three short words")
     await page.get_by_label("Second text", exact=True).fill("and four short words")
     await page.get_by_role("button", name="Run", exact=True).click()
@@ -125,6 +129,31 @@ async def test_what_is_typed_stays_while_the_run_goes_on(page_of, live):
     await page.get_by_text("Approved. The run goes on.").wait_for()
     decided = await Review.objects.aget(pk=review.pk)
     assert (decided.status, decided.reviewed_data) == (Review.Status.APPROVED, {"word": "Monday"})
+
+
+async def test_outputs_are_laid_out_like_answers(page_of, live):
+    agent = await in_thread(world.add_agent)(live.owner)
+    run = await in_thread(world.add_run)(agent)
+    use = await in_thread(world.add_use)(run, 1)
+    text = "| name | what |\n| --- | --- |\n| everybody | everything |\n\n```sh\nmake run\n```"
+    await in_thread(world.put_out)(use, text)
+    page = await page_of(path=f"/library/executions/{run.pk}/", viewport=PHONE)
+    head = page.locator(".outputs th").first
+    assert await head.evaluate("(cell) => getComputedStyle(cell).textAlign") == "left"
+    copy = page.get_by_role("button", name="Copy code")
+    await copy.click()
+    await page.locator(".copy.is-copied").wait_for()
+    assert await page.locator("#announcer").inner_text() == "Copied"
+
+
+async def test_a_run_tells_of_failed_steps(page_of, live):
+    agent = await in_thread(world.add_agent)(live.owner)
+    run = await in_thread(world.add_run)(agent)
+    await Execution.objects.filter(pk=run.pk).aupdate(node_error_count=1)
+    page = await page_of(path="/library/executions/")
+    assert await page.locator(".runs").get_by_text("1 step failed").is_visible()
+    await page.locator(".runs a").first.click()
+    await page.get_by_text("It gave nothing back, as a step failed").wait_for()
 
 
 async def test_outputs_can_not_harm(page_of, live):

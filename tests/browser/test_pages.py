@@ -57,6 +57,14 @@ async def test_tokens(page_of, live):
     assert answer.status == 401
 
 
+async def test_a_person_sets_their_clock(page_of):
+    page = await page_of(path="/settings/profile")
+    await page.get_by_label("Time zone").select_option("Asia/Kathmandu")
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_text("Your profile is saved.").wait_for()
+    assert await page.get_by_label("Time zone").input_value() == "Asia/Kathmandu"
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_nobody_is_kept_out(chat_of, page_of, stranger_page, model, guard, theme):
     guard.allow("the server responded with a status of 404")
@@ -85,7 +93,7 @@ async def test_nobody_is_kept_out(chat_of, page_of, stranger_page, model, guard,
     await chat.ask(broken)
     await chat.done(2)
     assert await barriers(chat.page) == []
-    for path in ("/settings/tokens", "/nowhere"):
+    for path in ("/settings/profile", "/settings/tokens", "/nowhere"):
         page = await page_of(None, path, color_scheme=theme)
         assert await barriers(page) == [], path
 

@@ -162,3 +162,35 @@ async def test_the_theme_follows_the_system_or_the_switch(chat_of):
     await chat.page.locator(".account summary").click()
     await chat.page.get_by_role("button", name="Like the system").click()
     assert await chat.page.evaluate(ground) == dark
+
+
+async def test_escape_closes_one_thing_at_a_time(chat_of):
+    chat = await chat_of(viewport=PHONE)
+    await chat.page.get_by_role("button", name="Chats", exact=True).click()
+    await chat.page.locator(".account summary").click()
+    await chat.page.keyboard.press("Escape")
+    assert await chat.page.locator(".account").evaluate("(menu) => menu.open") is False
+    assert await chat.page.locator("#sidebar.is-open").count() == 1
+    await chat.page.keyboard.press("Escape")
+    assert await chat.page.locator("#sidebar.is-open").count() == 0
+    assert await chat.page.locator("#open-sidebar").evaluate("(button) => button === document.activeElement")
+
+
+async def test_the_library_is_one_step_away(chat_of):
+    chat = await chat_of()
+    await chat.page.get_by_role("navigation", name="Pages").get_by_role("link", name="Library").click()
+    await chat.page.get_by_role("heading", name="Library", level=1).wait_for()
+
+
+async def test_notices_are_announced(chat_of, live, guard):
+    guard.allow("status of 404")
+    session = named(live, "Pears")
+    chat = await chat_of()
+    await chat.page.get_by_role("button", name="Options of “Pears”").click()
+    await chat.page.get_by_role("menuitem", name="Rename").click()
+    await chat.page.get_by_label("Name of the chat").fill("Plums")
+    await chat.page.route(f"**/{session}/title", lambda route: route.fulfill(status=404, json={"detail": "Gone."}))
+    await chat.page.keyboard.press("Enter")
+    await chat.page.locator(".toast").wait_for()
+    spoken = await chat.page.locator("#announcer").inner_text()
+    assert spoken.startswith("The chat wasn't renamed.")

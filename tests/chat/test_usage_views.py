@@ -134,6 +134,8 @@ def test_the_admin_shows_facts_and_edits_limits(client, owner):
     assert client.post("/admin/chat/usageoverride/add/", form).status_code == 302
     assert owner.client.get(USAGE).json()["daily"]["percent_used"] == 100.0
     form = {"key": "CHAT_WEEKLY_LIMIT_MICRODOLLARS", "value": "10"}
+    for wrong in ({"value": "-1"}, {"value": "many"}, {"key": "CHAT_WEEKLY_LIMIT"}):
+        assert client.post("/admin/accounts/livesetting/add/", form | wrong).status_code == 200
     assert client.post("/admin/accounts/livesetting/add/", form).status_code == 302
     assert owner.client.get(USAGE).json()["weekly"]["percent_used"] == 50.0
     assert client.post(f"/admin/accounts/user/{owner.user.pk}/delete/", {"post": "yes"}).status_code == 302

@@ -15,7 +15,7 @@ INTRODUCTION = """\
 Everything is set by environment variables, or by lines `NAME=value` in a file `.env` beside `manage.py`. Each may also
 be given as `NAME_FILE`, the path of a file that holds the value. A value that can't be used stops the start with one
 line that names the variable. `manage.py doctor` says how an installation stands. What is called live may also be
-set in the admin, under live settings: by the variable's name, as JSON, counting at once.
+set in the admin, under live settings, and counts at once.
 
 This page is made by `manage.py settings_table` from `config/env.py`.
 
