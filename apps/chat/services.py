@@ -52,9 +52,10 @@ def builder_session(*, user: Any, graph_id: str) -> tuple[Session, bool]:
         raise NotFound from None
     # Whoever else asks for it waits here, and then finds what is made below.
     agent = library.lock_agent(user_id=user.pk, touches=False, graph_id=shared_id)
-    named = Session.objects.of(user).with_state().filter(pk=library.builder_session_id(agent))
-    if (found := named.filter(builder_graph_id=str(shared_id)).first()) is not None:
-        return found, False
+    if (session_id := library.builder_session_id(agent)) is not None:
+        named = Session.objects.of(user).with_state().filter(pk=session_id, builder_graph_id=str(shared_id))
+        if (found := named.first()) is not None:
+            return found, False
     made = Session.objects.create(user=user, builder_graph_id=str(shared_id))
     library.remember_builder_session(agent, made.pk)
     made.refresh_from_db()
