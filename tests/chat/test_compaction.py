@@ -139,6 +139,20 @@ def test_what_the_provider_calls_too_long_is_compacted(live, model):
     assert used["total_prompt_tokens"] > 0
 
 
+def test_an_answer_that_turns_out_too_long_half_way_is_not_begun_anew(live, model):
+    failure = {"code": "context_length_exceeded", "message": "too long"}
+    marker = model.script("half", [{"text": "Half an answer"}, {"error_chunk": failure}], [{"text": "Again."}])
+    session = new_session(live)
+    add_past(session, 60)
+
+    chunks = [chunk for _, chunk in say(live, session, marker)][:-1]
+
+    assert text_of(chunks) == "Half an answer"
+    assert chunks[-2]["errorText"].startswith("[code:context_too_long] ")
+    assert len(asked(model, "half")) == 1
+    assert not Message.objects.filter(session=session, kind=SUMMARY).exists()
+
+
 def test_targets_halve_three_times_and_then_there_is_a_clear_error(live, model):
     marker = model.script("tiny", [{"text": "never"}], context=10)
     session = new_session(live)
@@ -353,6 +367,13 @@ def steps_of(rows: list[Message]) -> list[tuple[Any, int]]:
     return list(dict.fromkeys(found))
 
 
+def open_steps(rows: list[Message]) -> list[tuple[Any, int]]:
+    """Return the running turn's steps with a call that has no result."""
+    results = {str(row.tool_call_id) for row in rows if row.role == "tool"}
+    running = [row for row in rows if row.turn.status == "running"]
+    return [(row.turn_id, row.step) for row in running for call in row.tool_calls or () if call["id"] not in results]
+
+
 @given(rows=conversations(), keep_steps=st.integers(0, 4), keep_bytes=st.integers(0, 300))
 def test_what_stays_is_whole_and_what_goes_is_in_the_summary(rows, keep_steps, keep_bytes):
     stored = list(rows)
@@ -365,6 +386,7 @@ def test_what_stays_is_whole_and_what_goes_is_in_the_summary(rows, keep_steps, k
         assert shape(left)[0] == shape(rows)[0], "the first user message stays"
         assert shape(with_summary(left)) == shape(left), "once is enough"
         assert set(steps_of(rows)[len(steps_of(rows)) - keep_steps :]) <= set(steps_of(left)), "the last steps stay"
+        assert set(open_steps(rows)) <= set(steps_of(left)), "what waits for results stays"
         places = {row.sequence for row in [*left, *found.rows] if row.kind != SUMMARY}
         assert all(row.sequence in places for row in before if row.role not in {"system", "reasoning"})
         for turn_id, step in steps_of(left):
