@@ -139,6 +139,20 @@ def test_what_the_provider_calls_too_long_is_compacted(live, model):
     assert used["total_prompt_tokens"] > 0
 
 
+def test_an_answer_that_turns_out_too_long_half_way_is_not_begun_anew(live, model):
+    failure = {"code": "context_length_exceeded", "message": "too long"}
+    marker = model.script("half", [{"text": "Half an answer"}, {"error_chunk": failure}], [{"text": "Again."}])
+    session = new_session(live)
+    add_past(session, 60)
+
+    chunks = [chunk for _, chunk in say(live, session, marker)][:-1]
+
+    assert text_of(chunks) == "Half an answer"
+    assert chunks[-2]["errorText"].startswith("[code:context_too_long] ")
+    assert len(asked(model, "half")) == 1
+    assert not Message.objects.filter(session=session, kind=SUMMARY).exists()
+
+
 def test_targets_halve_three_times_and_then_there_is_a_clear_error(live, model):
     marker = model.script("tiny", [{"text": "never"}], context=10)
     session = new_session(live)
@@ -351,6 +365,25 @@ def shape(rows: list[Message]) -> list[tuple[Any, ...]]:
 def steps_of(rows: list[Message]) -> list[tuple[Any, int]]:
     found = [(row.turn_id, row.step) for row in rows if row.role in {"assistant", "tool"}]
     return list(dict.fromkeys(found))
+
+
+def test_a_step_that_waits_for_results_stays_however_little_room_there_is():
+    turn = Turn(id=uuid.uuid4(), status="running")
+    calls = [{"id": str(uuid.uuid4()), "name": "x", "arguments": "{}"} for _ in range(2)]
+    rows = [
+        Message(turn=turn, role="user", content="q"),
+        Message(turn=turn, step=1, role="assistant", content="a" * 900),
+        Message(turn=turn, step=2, role="assistant", content="b" * 900, tool_calls=calls),
+        Message(turn=turn, step=2, role="tool", content="{}", tool_call_id=uuid.UUID(calls[0]["id"])),
+    ]
+    for place, row in enumerate(rows, start=1):
+        row.sequence = place
+
+    found = plan(rows, keep_steps=0, keep_bytes=0)
+
+    assert found is not None
+    assert [row.sequence for row in found.rows] == [2]
+    assert found.through == 2
 
 
 @given(rows=conversations(), keep_steps=st.integers(0, 4), keep_bytes=st.integers(0, 300))
