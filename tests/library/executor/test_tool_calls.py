@@ -173,7 +173,7 @@ def test_a_stop_ends_the_tool_and_its_caller(owner, runs, model):
 
 
 def test_a_tool_may_ask_a_person_and_its_caller_waits_longer_than_it_may_work(owner, runs, model, monkeypatch):
-    monkeypatch.setattr(Orchestrator, "timeout_seconds", 1.0)
+    monkeypatch.setattr(Orchestrator, "timeout_seconds", 4.0)
     agent = looping(
         owner,
         model,
@@ -186,7 +186,7 @@ def test_a_tool_may_ask_a_person_and_its_caller_waits_longer_than_it_may_work(ow
     run = begin(agent)
     review = until(Review.objects.first)
     until(lambda: runs.worker._running)
-    until(lambda: timezone.now() - rows_of(run, agent, "think")[0].started_at > timedelta(seconds=1.5))
+    until(lambda: timezone.now() - rows_of(run, agent, "think")[0].started_at > timedelta(seconds=5))
     answer = {"node_execution_id": str(review.pk), "approved": True, "reviewed_data": {"value": "final"}}
     assert decide(owner, answer).status_code == 200
 
