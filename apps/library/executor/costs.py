@@ -174,9 +174,11 @@ def check_next(
         spent = Execution.objects.filter(root_id=root_id).aggregate(cents=Sum("cost_cents"))["cents"] or 0
         if spent + needed > root["cap_cents"] or spent >= root["cap_cents"]:
             raise CapReached("This run has spent what it may.")
-    agent_ids = {agent_id, root["agent_id"] if root is not None else None} - {None}
-    capped = LibraryAgent.objects.filter(pk__in=agent_ids, daily_cap_cents__isnull=False)
-    for capped_id, daily_cap in capped.values_list("pk", "daily_cap_cents"):
+    concerned = {found for found in (agent_id, root["agent_id"] if root is not None else None) if found is not None}
+    caps = LibraryAgent.objects.filter(pk__in=concerned).values_list("pk", "daily_cap_cents")
+    for capped_id, daily_cap in caps:
+        if daily_cap is None:
+            continue
         today = spent_today(user_id, capped_id)
         if today + needed > daily_cap or today >= daily_cap:
             raise CapReached

@@ -186,7 +186,7 @@ def test_a_tool_may_ask_a_person_and_its_caller_waits_longer_than_it_may_work(ow
     run = begin(agent)
     review = until(Review.objects.first)
     until(lambda: runs.worker._running)
-    until(lambda: timezone.now() - rows_of(run, agent, "think")[0].started_at > timedelta(seconds=4.5))
+    until(lambda: timezone.now() - rows_of(run, agent, "think")[0].started_at > timedelta(seconds=5))
     answer = {"node_execution_id": str(review.pk), "approved": True, "reviewed_data": {"value": "final"}}
     assert decide(owner, answer).status_code == 200
 
