@@ -75,6 +75,30 @@ async def test_nobody_is_kept_out_of_the_library(page_of, live, look):
         await page.close()
 
 
+async def test_menus_of_the_library_fit_a_phone(page_of, guard):
+    guard.allow("status of 400")  # the file is refused
+    page = await page_of(path="/library/", viewport=PHONE)
+    for opener, field in (("Import an agent", "Agent file (JSON)"), ("New folder", "Name of the folder")):
+        await page.locator("summary", has_text=opener).click()
+        sheet = page.locator("details[open] .menu-sheet")
+        box = await sheet.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE["width"]
+        assert await page.get_by_label(field).is_visible()
+        await page.keyboard.press("Escape")
+        assert await sheet.count() == 0
+    await page.locator("summary", has_text="New folder").click()
+    await page.get_by_label("Name of the folder").fill("W" * 100)
+    await page.get_by_role("button", name="Make folder").click()
+    await page.get_by_role("link", name="W" * 100).first.wait_for()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.locator("summary", has_text="Import an agent").click()
+    file = {"name": "x.json", "mimeType": "application/json", "buffer": b'{"links": 3}'}
+    await page.get_by_label("Agent file (JSON)").set_input_files(file)
+    await page.get_by_role("button", name="Import", exact=True).click()
+    await page.get_by_text("This file can't be imported.").click()  # nothing lies over what is wrong with it
+
+
 async def test_an_empty_library_is_filled_and_run(page_of, live, guard):
     guard.allow("status of 400")  # the form is refused once
     page = await page_of(path="/library/")

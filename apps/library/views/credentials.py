@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from apps.accounts.models import User
+from apps.library.blocks.registry import all_blocks
 from apps.library.credentials import oauth, queries, services
 from apps.library.credentials.providers import PROVIDERS, client_of
 from apps.library.credentials.serializers import MAX_SECRET_CHARS
@@ -109,9 +110,16 @@ def credential_list(request: HttpRequest, user: User) -> HttpResponse:
         "paging": paging(request, number=number, size=CREDENTIALS_A_PAGE, total=total),
         "form": form,
         "types": [(str(kind), WORDS[kind]) for kind in TYPES],
+        "services": _services(),
         "providers": [(name, found.title, client_of(name) is not None) for name, found in sorted(PROVIDERS.items())],
     }
     return render(request, "library/credentials.html", context, status=400 if form.errors else 200)
+
+
+def _services() -> list[str]:
+    """Return the names of services that blocks take keys of."""
+    inputs = (facts for block in all_blocks().values() for facts in block.credentials_inputs().values())
+    return sorted({name for facts in inputs for name in facts["credentials_provider"]})
 
 
 def _make(user: User, form: CredentialForm) -> Credential | None:

@@ -237,3 +237,9 @@ def test_folders_are_made_and_deleted(owner, browser):
     folder = browser.get("/library/").context["folders"][0]
     browser.post(f"/library/folders/{folder.pk}/delete")
     assert browser.get("/library/").context["folders"] == []
+
+
+def test_the_form_of_keys_offers_the_services_that_blocks_know(browser):
+    text = browser.get("/library/credentials/").content.decode()
+    for service in ("github", "openai", "smtp"):
+        assert f'<option value="{service}"></option>' in text
