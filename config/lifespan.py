@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.urls import get_resolver
-
 from apps.chat.live import close_live, live
-from apps.runtime.memory import settle
 
 
 class Lifespan:
@@ -18,8 +15,6 @@ class Lifespan:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                _ = get_resolver().url_patterns  # imports all pages and endpoints: else the first request would wait
-                settle()
                 live()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":

@@ -10,8 +10,10 @@ import socket
 import sys
 
 import uvicorn
+from django.urls import get_resolver
 
 from apps.runtime.loop import SWITCH_SECONDS
+from apps.runtime.memory import settle
 from apps.runtime.sockets import BatchingProtocol
 
 # Our own limit is 1 MiB and answered with an error frame; what is far beyond ends the connection (1009).
@@ -44,10 +46,12 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="an open listening socket, instead of host and port")
     options = parser.parse_args()
     sys.setswitchinterval(SWITCH_SECONDS)
-    if options.fd is None:
-        uvicorn.Server(server_config(host=options.host, port=options.port)).run()
-    else:
-        uvicorn.Server(server_config()).run(sockets=[socket.socket(fileno=options.fd)])
+    where = {"host": options.host, "port": options.port} if options.fd is None else {}
+    config = server_config(**where)
+    config.load()
+    _ = get_resolver().url_patterns  # imports all pages and endpoints: else the first request would wait
+    settle()
+    uvicorn.Server(config).run(sockets=None if options.fd is None else [socket.socket(fileno=options.fd)])
 
 
 if __name__ == "__main__":

@@ -100,9 +100,8 @@ class Router:
         )
 
     async def load(self) -> None:
-        """Import what the engines need, which the first turn would wait for."""
-        for clients in dict.fromkeys(_clients(provider) for provider in self._providers.values()):
-            await clients.load()
+        """Import what the engine of the usual mode needs, which the first turn would wait for."""
+        await _clients(self._providers[settings.CHAT_DEFAULT_MODE]).load()
 
     def cheap(self) -> Route:
         """Return what makes titles and summaries; it doesn't think."""
