@@ -116,7 +116,11 @@ def test_loops_of_orchestrators_are_capped(wanted, given):
     assert simulate.capped(wanted) == given
 
 
-@pytest.mark.parametrize("block", [block for block in all_blocks().values() if block.credentials_inputs()], ids=lambda block: type(block).__name__)
+@pytest.mark.parametrize(
+    "block",
+    [block for block in all_blocks().values() if block.credentials_inputs()],
+    ids=lambda block: type(block).__name__,
+)
 def test_credentials_are_neither_wanted_nor_taken(block):
     wanted = set(block.input_schema().get("required", ()))
     hidden = set(block.credentials_inputs())
