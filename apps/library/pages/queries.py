@@ -31,6 +31,7 @@ RUN_COLUMNS = (
     "trigger",
     "is_dry_run",
     "cost_cents",
+    "node_error_count",
     "error",
     "created_at",
     "started_at",
