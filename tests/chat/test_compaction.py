@@ -78,15 +78,15 @@ def add_past(session: str, pairs: int, size: int = 500) -> None:
 
 @pytest.mark.long
 def test_a_session_of_five_times_the_context_keeps_answering(live, model, small_model):
-    marker = model.script("long", [{"text": "answer " * 110}], repeat_last=True, context=TOKENS * 4)
+    marker = model.script("long", [{"text": "answer " * 220}], repeat_last=True, context=TOKENS * 4)
     session = new_session(live)
 
-    for number in range(56):
-        frames = say(live, session, f"{marker} question {number} ".ljust(1_450, "q"))
-        assert text_of([chunk for _, chunk in frames][:-1]) == "answer " * 110
+    for number in range(28):
+        frames = say(live, session, f"{marker} question {number} ".ljust(2_900, "q"))
+        assert text_of([chunk for _, chunk in frames][:-1]) == "answer " * 220
 
     rows = detail(live, session, limit=200)["messages"]
-    assert [row["role"] for row in rows] == ["user", "assistant"] * 56
+    assert [row["role"] for row in rows] == ["user", "assistant"] * 28
     assert sum(len(row["content"]) for row in rows) > 5 * TOKENS * 4
     assert all(row["kind"] != SUMMARY for row in rows)
     stored = Message.objects.filter(session=session, kind=SUMMARY)
@@ -99,7 +99,7 @@ def test_a_session_of_five_times_the_context_keeps_answering(live, model, small_
     prefix = Message.objects.get(session=session, sequence=1).model_prefix
     assert last[1]["content"].startswith(f"{prefix}\n\n{marker} question 0 ")
     assert HEADING + stored.order_by("-sequence")[0].content in last[1]["content"]
-    assert last[-1]["content"].startswith(f"{marker} question 55 ")
+    assert last[-1]["content"].startswith(f"{marker} question 27 ")
     bodies = [request["body"]["messages"] for request in requests]
     changes = 0
     for earlier, later in pairwise(bodies):

@@ -192,12 +192,18 @@ JSON = st.recursive(
 ARGUMENTS = st.fixed_dictionaries({}, optional={"text": JSON, "times": JSON, "title": JSON, "todos": JSON, "url": JSON})
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.text() | JSON.map(json.dumps) | ARGUMENTS.map(json.dumps), st.sampled_from(["echo", "todo_write", "x"]))
-def test_no_text_makes_a_call_raise(text: str, name: str) -> None:
+@pytest.fixture(scope="module")
+def offered() -> ToolRegistry:
+    """What the product offers, made once: examples don't change it."""
     made = default_registry(call_limit_seconds=2)
     made.register(Echo())
-    answer = asyncio.run(made.call(name, text, context()))
+    return made
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text() | JSON.map(json.dumps) | ARGUMENTS.map(json.dumps), st.sampled_from(["echo", "todo_write", "x"]))
+def test_no_text_makes_a_call_raise(offered: ToolRegistry, text: str, name: str) -> None:
+    answer = asyncio.run(offered.call(name, text, context()))
     assert json.loads(render_result(answer)[0])["type"] == answer.type
 
 
