@@ -14,6 +14,7 @@ import pytest
 
 from tests.chat.clients import detail, new_session, say
 from tests.chat.served import broker, eventually, stop  # noqa: F401 -- a fixture
+from tests.chat.slow_tools import Runs
 
 HERE = Path(__file__).parent
 TODO = {"todos": [{"content": "Write it", "activeForm": "Writing it", "status": "pending"}]}
@@ -99,6 +100,22 @@ def test_reasoning_tools_and_text_arrive_in_order(sdk, live, model):
         assert tool["output"] == (json.loads(held) if held.startswith("{") else held)
     again = say(live, session, model.script("tools", *script))
     assert kinds_of(seen["kinds"])[-4:] == kinds_of(again[:-1])[-4:]
+
+
+@pytest.fixture
+def runs_tool(settings):
+    """Offer the model a tool that tells of two runs."""
+    settings.CHAT_TOOL_MODULES = ["tests.chat.slow_tools"]
+
+
+def test_runs_are_parts_that_are_updated_in_place(runs_tool, sdk, live, model):
+    marker = model.script("runs", [{"tool": "runs", "arguments": {"seconds": 0}}], [{"text": "Both ran."}])
+    seen = result(client(sdk, live, new_session(live), MESSAGE=marker))
+    assert seen["errors"] == []
+    assert seen["valid"] is not False
+    told = {part["id"]: part["data"]["status"] for part in parts(seen, "data-execution")}
+    assert told == {str(Runs.ids[0]): "COMPLETED", str(Runs.ids[1]): "RUNNING"}
+    assert len(parts(seen, "data-execution")) == 2
 
 
 def test_an_error_arrives_as_one(sdk, live, model):

@@ -29,7 +29,7 @@ def eventually(check: Callable[[], Any], timeout: float = 10) -> Any:
     deadline = time.monotonic() + timeout
     while not (found := check()):
         assert time.monotonic() < deadline, "this never came true"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return found
 
 
