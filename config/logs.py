@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import logging.config
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -16,6 +19,31 @@ def _without_colours(logger: object, method: str, event: dict[str, Any]) -> dict
     return event
 
 
+def _exception_without_words(
+    exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
+) -> str:
+    """Tell where an exception came from and what it is, but not its text.
+
+    That may quote what people wrote, an address or a key: a database's error names the values that it refuses.
+    """
+    return "\n".join(_lines_of(exc_info[1], set()))
+
+
+def _lines_of(error: BaseException, told: set[int]) -> Iterator[str]:
+    told.add(id(error))
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if earlier is not None and id(earlier) not in told:
+        yield from _lines_of(earlier, told)
+        yield "which led to:" if error.__cause__ else "while that was handled:"
+    yield "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+    yield f"{type(error).__module__}.{type(error).__qualname__}" + (f" ({code})" if code else "")
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield "of which one is:"
+            yield from _lines_of(one, told)
+
+
 SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -23,7 +51,7 @@ SHARED: list[Any] = [
     structlog.stdlib.ExtraAdder(),
     _without_colours,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
+    structlog.processors.ExceptionRenderer(_exception_without_words),
 ]
 
 
@@ -43,6 +71,18 @@ class QuietTasks(logging.Filter):
         # One logger gives the names one by one, the others a mapping.
         names = [record.args.get("name")] if isinstance(record.args, Mapping) else record.args
         return QUIET_TASKS.isdisjoint(name for name in names if isinstance(name, str))
+
+
+class TasksWithoutWords(logging.Filter):
+    """Takes the exception's text out of what Celery says of a task that broke; its traceback follows anyway."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change a record that tells of one, and have it written."""
+        if isinstance(record.args, Mapping) and "exc" in record.args:
+            kind = record.exc_info[0] if record.exc_info else None
+            record.args = {**record.args, "exc": kind.__name__ if kind else "an exception"}
+            record.__dict__.pop("data", None)  # Celery's copy of all that it knows
+        return True
 
 
 def logging_config(form: str, level: str) -> None:
@@ -69,7 +109,7 @@ def logging_config(form: str, level: str) -> None:
                     "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
                 }
             },
-            "filters": {"quiet_tasks": {"()": QuietTasks}},
+            "filters": {"quiet_tasks": {"()": QuietTasks}, "without_words": {"()": TasksWithoutWords}},
             "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "one"}},
             "root": {"handlers": ["out"], "level": level.upper()},
             "loggers": {
@@ -77,7 +117,7 @@ def logging_config(form: str, level: str) -> None:
                 "uvicorn.access": {"level": "WARNING"},
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.error": {"handlers": [], "propagate": True},
-                **{name: {"filters": ["quiet_tasks"]} for name in TASK_LOGGERS},
+                **{name: {"filters": ["quiet_tasks", "without_words"]} for name in TASK_LOGGERS},
                 "httpx2": {"level": "WARNING"},
                 "openai": {"level": "WARNING"},
                 # A refused page is in the request's own line already.

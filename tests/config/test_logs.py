@@ -73,6 +73,46 @@ def test_lines_are_json_objects_with_a_time_and_a_level(capsys):
     assert line["timestamp"].endswith("Z")
 
 
+def test_an_exception_is_told_without_its_text(lines):
+    def fail():
+        try:
+            raise KeyError(WORDS)
+        except KeyError as error:
+            raise ExceptionGroup(WORDS, [OSError(28, WORDS), ValueError(WORDS)]) from error
+
+    try:
+        fail()
+    except ExceptionGroup as error:
+        structlog.get_logger("config").exception("it_broke")
+        logging.getLogger("some.library").exception("It broke")
+        error.__cause__ = error  # a circle ends
+        logging.getLogger("some.library").exception("It broke")
+    assert len(lines) == 3
+    for line in lines:
+        assert WORDS not in line
+        assert "in fail" in line
+        assert "builtins.ExceptionGroup" in line
+        assert "builtins.OSError (ENOSPC)" in line
+        assert "builtins.ValueError" in line
+    assert all("builtins.KeyError" in line for line in lines[:2])
+
+
+def test_a_task_that_breaks_is_told_without_its_words(lines):
+    from config.celery import app
+
+    @app.task(name="tests.broken")
+    def broken(word):
+        raise ValueError(word)
+
+    broken.apply([WORDS])
+    app.tasks.unregister("tests.broken")
+    told = [line for line in lines if "tests.broken" in line]
+    assert len(told) == 1
+    assert "ValueError" in told[0]
+    assert "in broken" in told[0]
+    assert WORDS not in told[0]
+
+
 def test_a_tick_that_finds_nothing_is_not_told(caplog):
     from celery.app.trace import LOG_SUCCESS
     from celery.beat import logger as beat
