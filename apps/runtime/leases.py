@@ -36,6 +36,7 @@ class Claim:
 
     run_id: UUID
     attempt: int
+    lease_seconds: float = field(compare=False)
     facts: Any = field(default=None, compare=False)
 
 
@@ -86,7 +87,7 @@ class LeasedRunQuerySet(models.QuerySet[Any]):
             )
             if not taken:
                 return None
-            return Claim(run_id, self.values_list("attempt", flat=True).get(pk=run_id))
+            return Claim(run_id, self.values_list("attempt", flat=True).get(pk=run_id), lease_seconds)
 
     def renew(self, run_ids: Iterable[UUID], *, runner: str, lease_seconds: float) -> tuple[set[UUID], set[UUID]]:
         """Prolong a process's leases with one UPDATE.
@@ -100,7 +101,10 @@ class LeasedRunQuerySet(models.QuerySet[Any]):
         return {pk for pk, _ in rows}, {pk for pk, asked in rows if asked is not None}
 
     def fenced_write(self, claim: Claim, number: int, **changes: Any) -> bool:
-        """Begin a runner's transaction: touch the run's row if the claim still holds.
+        """Begin a runner's transaction: touch the run's row if the claim still holds, and prolong the lease.
+
+        Who writes is alive: a runner that finds its database again and begins a tool must not be taken for dead because
+        its last renewal is long ago.
 
         Args:
             claim: The runner's claim.
@@ -115,6 +119,7 @@ class LeasedRunQuerySet(models.QuerySet[Any]):
             Replaced: When the claim no longer holds.
         """
         mine = self.filter(pk=claim.run_id, attempt=claim.attempt)
+        changes = {"lease_expires_at": Now() + timedelta(seconds=claim.lease_seconds), **changes}
         if mine.filter(status=self.model.RUNNING, writes=number - 1).update(writes=number, **changes):
             return True
         if mine.filter(writes=number).exists():

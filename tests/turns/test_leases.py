@@ -54,7 +54,7 @@ def test_four_claimers_and_500_turns_make_one_runner_each(owner, tmp_path):
     ids.write_text("\n".join(str(turn.pk) for turn in turns))
 
     claimers = [claimer("claim", f"runner {number}", ids) for number in range(4)]
-    claims = [line.split() for process in claimers for line in process.communicate(timeout=60)[0].splitlines()]
+    claims = [line.split() for process in claimers for line in process.communicate(timeout=300)[0].splitlines()]
 
     assert all(process.returncode == 0 for process in claimers)
     assert Counter(run_id for run_id, _ in claims) == Counter({str(turn.pk): 1 for turn in turns})
@@ -109,6 +109,18 @@ def test_a_runner_frozen_past_its_lease_writes_nothing(owner, tmp_path):
     assert not Message.objects.exists()
     turn.refresh_from_db()
     assert (turn.status, turn.attempt, turn.step) == (Turn.RUNNING, 2, 0)
+
+
+def test_a_runner_that_writes_before_it_is_replaced_keeps_its_run(owner):
+    turn = make_turns(owner.user, 1)[0]
+    claim = Turn.objects.claim(turn.pk, runner="one", lease_seconds=60)
+    Turn.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))  # as while the database was away
+
+    commit(claim, 1, turn.session_id, Write(rows=[Row(role="assistant", step=1, content="Here again")]))
+
+    assert Turn.objects.claim(turn.pk, runner="two", lease_seconds=60) is None
+    turn.refresh_from_db()
+    assert turn.lease_expires_at > timezone.now() + timedelta(seconds=30)
 
 
 def test_a_write_whose_answer_was_lost_is_done_once(owner):
