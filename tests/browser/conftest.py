@@ -29,7 +29,7 @@ OPTIONS = [
 ]
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-PATIENCE_MS = 8000
+PATIENCE_MS = 30_000
 # The body files of Django's own ASGI handler.
 LIBRARIES_OWN = ("ignore::ResourceWarning",)
 TELL_OF_VIOLATIONS = """
