@@ -18,6 +18,7 @@ from apps.library.executor.plan import Plan, PlanNode, wire
 from apps.library.executor.state import NodeRun, RunState, WrongTransition
 from apps.library.models.executions import REACHED_FROM, Status
 
+MOST_ROUNDS = 4  # of a node that puts something out, or fails: every loop has an end
 MOST_RUNS = 60  # of one example: loops and iterations multiply
 
 
@@ -104,8 +105,8 @@ class Behaviour:
     fails: bool
 
     def play(self, found: PlanNode, inputs: dict[str, Any], nth: int) -> list[tuple[str, Any]]:
-        if nth > 4:
-            return []  # every loop has an end
+        if nth > MOST_ROUNDS:
+            return []
         seed = repr(sorted(inputs.items()))[-30:]
         made = {
             "text": f"{found.id.int}:{nth}:{seed}",
@@ -153,7 +154,7 @@ def test_routing_is_what_the_plain_interpreter_says(made, data):
     state.begin()
     runs: list[NodeRun] = []
     collect(state, runs)
-    going: list[tuple[NodeRun, list[tuple[str, Any]]]] = []
+    going: list[tuple[NodeRun, list[tuple[str, Any]], bool]] = []
     while state.ready or going:
         choice = data.draw(st.integers(0, len(state.ready) + len(going) - 1))
         if choice < len(state.ready):
@@ -162,18 +163,20 @@ def test_routing_is_what_the_plain_interpreter_says(made, data):
             state.move(run, Status.RUNNING)
             nth = sum(other.node is run.node and other.number < run.number for other in runs)
             nth += len(runs) // MOST_RUNS * 10
-            going.append((run, behaviours[run.node.id.int].play(run.node, run.inputs, nth)))
+            behaviour = behaviours[run.node.id.int]
+            fails = behaviour.fails and nth <= MOST_ROUNDS
+            going.append((run, behaviour.play(run.node, run.inputs, nth), fails))
             reference.runs[run.number - 1]["status"] = "RUNNING"
         else:
-            run, left = going[choice - len(state.ready)]
+            run, left, fails = going[choice - len(state.ready)]
             mirror = reference.runs[run.number - 1]
             if left:
                 pin, value = left.pop(0)
                 state.put_out(run, pin, value)
                 reference.put_out(mirror, pin, value)
             else:
-                going.remove((run, left))
-                if behaviours[run.node.id.int].fails:
+                going.remove((run, left, fails))
+                if fails:
                     state.fail(run, "it broke")
                     reference.put_out(mirror, "error", "it broke")
                     mirror["status"] = "FAILED"
