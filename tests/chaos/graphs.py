@@ -86,7 +86,13 @@ class Agents:
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Call the API; a server that is away for a moment is asked again."""
         while True:
-            answer = await self.http.request(method, path, json=body)
+            try:
+                answer = await self.http.request(method, path, json=body)
+            except httpx2.TransportError:
+                if method != "GET":
+                    raise
+                await asyncio.sleep(0.3)  # a connection that was kept open and closed as we wrote
+                continue
             if answer.status_code not in {429, 503}:
                 assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
                 return answer.json()

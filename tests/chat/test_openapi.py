@@ -18,7 +18,7 @@ from tests.chat.clients import new_session
 from tests.chat.served import broker  # noqa: F401 -- a fixture
 from tests.library.graphs.areas import AREAS, ROOT
 
-EXAMPLES = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 3
+EXAMPLES = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 4
 #: The parts of the API, and how many operations each has at least.
 ROOMS = {
     "/api/chat": 11,

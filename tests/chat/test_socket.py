@@ -171,9 +171,9 @@ async def test_a_subscription_that_can_not_be_cancelled_is_silent_once_it_was_re
     async with socket_of(live) as socket:
         turn = await socket.say(session, model.script("deaf", spoken))
         monkeypatch.setattr(follow, "stored_part", busy)
-        await subscribe(socket, session)
+        await subscribe(socket, session, turn_id=turn)
         await call(eventually, deaf.is_set)
-        await subscribe(socket, session)
+        await subscribe(socket, session, turn_id=turn)  # it may be over by then
         await socket.until_chunk("finish")
         await quiet(socket)
         places = [event["event_id"] for event in socket.events() if event["turn_id"] == turn]
