@@ -16,9 +16,9 @@ help:  ## List the targets.
 run: base  ## Start everything at http://127.0.0.1:PORT (PORT=8000).
 	@exec $(BIN)/python manage.py supervise --port $(PORT)
 
-# Tests wait now and then, so there are more workers than processors; each of them takes its time to begin.
+# Tests wait now and then, for PostgreSQL most of all, so there are more workers than processors.
 test: test-needs  ## Run the test suite (ARGS="-k title" and so on go to pytest).
-	@$(BIN)/python -m pytest -n "$$($(BIN)/python -c 'import os; print(os.cpu_count() * 3 // 2)')" --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n "$$($(BIN)/python -c 'import os; print(2 * os.cpu_count())')" --dist worksteal $(ARGS)
 
 lint: dev  ## Check style, types, layers, migrations, deployment settings and templates.
 	@$(BIN)/ruff check .
