@@ -39,7 +39,7 @@ async def test_a_used_up_day_gives_the_text_back_and_can_be_bought_anew(chat_of,
     assert await barriers(page) == []
     await db(grant, user_id=live.owner.user.pk, amount_cents=700, key="for a reset")
     await dialog.get_by_role("button", name="Pay and reset").click()
-    await page.get_by_text("It cost 500 credits; 200 credits left.").wait_for()
+    await page.get_by_role("region", name="Notices").get_by_text("It cost 500 credits; 200 credits left.").wait_for()
     assert not await page.locator("#usage-banner").is_visible()
     await chat.message.press("Enter")
     await chat.until_text("Here I am.")
