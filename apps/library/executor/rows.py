@@ -96,11 +96,19 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a write: the run's status, and whether credits ran out; REVIEW and RUNNING also answer `DONE`."""
+    """What became of a write; REVIEW and RUNNING also answer `DONE`.
+
+    Attributes:
+        status: The run's.
+        is_short: Whether credits ran out.
+        cost_cents: What the run has cost so far.
+        is_stopping: Whether the run is to be stopped; it doesn't end as if it weren't.
+    """
 
     status: str
     is_short: bool = False
     cost_cents: int = 0
+    is_stopping: bool = False
 
 
 @transaction.atomic
@@ -130,8 +138,9 @@ def commit(claim: Claim, number: int, write: Write) -> Written:
 
 def written(run_id: UUID) -> Written:
     """Return what a write led to, by the row."""
-    row = Execution.objects.values("status", "error_code", "cost_cents").get(pk=run_id)
-    return Written(row["status"], row["error_code"] == NO_CREDITS, row["cost_cents"])
+    row = Execution.objects.values("status", "error_code", "cost_cents", "cancel_requested_at").get(pk=run_id)
+    is_short, is_stopping = row["error_code"] == NO_CREDITS, row["cancel_requested_at"] is not None
+    return Written(row["status"], is_short, row["cost_cents"], is_stopping)
 
 
 def run_changes(write: Write) -> dict[str, Any]:
@@ -301,11 +310,12 @@ def pay(run_id: UUID, user_id: UUID, bills: Sequence[Bill]) -> bool:
 def end_when_answered(run_id: UUID) -> None:
     """End a run that has nothing left to do, or let it wait for people, or go on when they have answered meanwhile.
 
-    Whoever answers touches the run's row first, as the fence before this did, so that no answer falls in between.
+    Whoever answers or stops touches the run's row first, as the fence before this did, so that nothing falls in
+    between. One that is to be stopped goes on until its runner stops it.
     """
     waiting = Review.objects.filter(execution=run_id, node_execution__status=Status.REVIEW)
     statuses = set(waiting.values_list("status", flat=True))
-    mine = Execution.objects.filter(pk=run_id)
+    mine = Execution.objects.filter(pk=run_id, cancel_requested_at__isnull=True)
     if not statuses:
         mine.move(Status.COMPLETED, ended_at=Now(), lease_expires_at=None)
     elif statuses == {Review.Status.WAITING}:

@@ -236,13 +236,15 @@ class GraphRunner:
         self._commits.changed()
 
     async def _has_ended(self) -> bool:
-        """End the run, or let it wait for people; False when people have answered meanwhile."""
+        """End the run, or let it wait for people; False when people have answered or stopped it meanwhile."""
         if self._again or self.state.ready:
             return False
         written = await self._commits.end(rows.DONE)
         if self._commits.is_short:
             return False
         if written.status == Status.RUNNING:
+            if written.is_stopping:
+                self._signals.stop.set()  # what the wake-up would do, which is on its way or lost
             await self._take_answers()
             return False
         if written.status == Status.REVIEW:

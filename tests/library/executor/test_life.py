@@ -79,6 +79,24 @@ def test_a_running_run_stops_at_once_and_keeps_what_it_has(owner, runs):
     assert statuses(run) == {"COMPLETED": 1, "TERMINATED": 1}
 
 
+@pytest.mark.parametrize("last", ["out", "ask"])
+def test_a_run_that_is_over_before_it_hears_of_its_stop_is_stopped_all_the_same(owner, runs, monkeypatch, last):
+    monkeypatch.setattr("apps.library.executor.announce.wake_stop", lambda run_id: None)
+    ends = {
+        "out": ((b.GIVE, {"name": "out"}), ("gate.out", "end.value")),
+        "ask": ((HumanInTheLoop.id, {"name": "Look"}), ("gate.out", "end.data")),
+    }
+    node, link = ends[last]
+    run = start(make_agent(owner, {"gate": (b.GATED, {}), "end": node}, [link]))
+    until(lambda: b.LOG)
+    owner.client.post(f"{BASE}/executions/{run.pk}/cancel")
+    b.GATE.set()
+    run = wait_for(run.pk, *Execution.ENDED, "REVIEW")
+
+    assert (run.status, run.error_code) == ("TERMINATED", "stopped")
+    assert not Review.objects.filter(status="WAITING").exists()
+
+
 def test_a_deaf_node_does_not_keep_a_run_from_stopping(owner, runs, monkeypatch):
     monkeypatch.setattr(run_module, "CANCEL_SECONDS", 0.3)
     agent = make_agent(owner, {"deaf": (b.DEAF, {})})
