@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import ipaddress
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -74,6 +76,7 @@ class SharedClients(Generic[Client]):
         """Import the SDK, beside the loop: it takes half a second, which must not stop the other turns there."""
         if not self._imported:
             await asyncio.to_thread(importlib.import_module, self.sdk)
+            await asyncio.to_thread(_trusted)
             self._imported = True
 
     async def acquire(self, base_url: str, api_key: str) -> Client:
@@ -149,6 +152,14 @@ openai_clients = OpenAIClients()
 anthropic_clients = AnthropicClients()
 
 
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom this process trusts. Reading the authorities takes some 20 ms, and every client would do it anew."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
+
+
 def _http_client(base_url: str) -> httpx2.AsyncClient:
     import httpx2
 
@@ -166,6 +177,7 @@ def _http_client(base_url: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         timeout=timeout,
         limits=limits,
+        verify=_trusted(),
         trust_env=not _is_this_machine(base_url),
         event_hooks={"request": [_watch_sending]},
     )
