@@ -7,9 +7,8 @@ import functools
 import importlib
 import ipaddress
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
 Client = TypeVar("Client", bound=Any)  # AsyncOpenAI or AsyncAnthropic
 
-#: Called as soon as a request of the present context went out whole.
-on_sent: ContextVar[Callable[[], None] | None] = ContextVar("on_sent", default=None)
-
 CONNECT_TIMEOUT_SECONDS = 5.0
 # Models may think in silence for minutes; the runner's own watchdog is what ends a stuck turn.
 READ_TIMEOUT_SECONDS = 300.0
@@ -32,7 +28,6 @@ WRITE_TIMEOUT_SECONDS = 60.0
 # A worker process runs 200 turns by default (TURN_CONCURRENCY) and operators may raise that: the pool must never be
 # what a turn waits for.
 MAX_CONNECTIONS = 1_000
-MAX_IDLE_CONNECTIONS = 100
 IDLE_CONNECTION_SECONDS = 30.0
 _NO_KEY = "none"  # local servers need no key, but the SDKs insist on one
 
@@ -75,9 +70,13 @@ class SharedClients(Generic[Client]):
     async def load(self) -> None:
         """Import the SDK, beside the loop: it takes half a second, which must not stop the other turns there."""
         if not self._imported:
-            await asyncio.to_thread(importlib.import_module, self.sdk)
-            await asyncio.to_thread(_trusted)
+            await asyncio.to_thread(self._import)
             self._imported = True
+
+    def _import(self) -> None:
+        importlib.import_module(self.sdk)
+        importlib.import_module("apps.engines.transport")
+        _trusted()
 
     async def acquire(self, base_url: str, api_key: str) -> Client:
         """Return the running loop's client for a server and credential; every call needs its `release`.
@@ -163,36 +162,21 @@ def _trusted() -> ssl.SSLContext:
 def _http_client(base_url: str) -> httpx2.AsyncClient:
     import httpx2
 
+    from apps.engines.transport import AiohttpTransport
+
     timeout = httpx2.Timeout(
         READ_TIMEOUT_SECONDS,
         connect=CONNECT_TIMEOUT_SECONDS,
         write=WRITE_TIMEOUT_SECONDS,
     )
-    limits = httpx2.Limits(
-        max_connections=MAX_CONNECTIONS,
-        max_keepalive_connections=MAX_IDLE_CONNECTIONS,
-        keepalive_expiry=IDLE_CONNECTION_SECONDS,
-    )
-    # A proxy from the environment leads outside, where this machine's own addresses can't be reached.
-    return httpx2.AsyncClient(
-        timeout=timeout,
-        limits=limits,
-        verify=_trusted(),
+    transport = AiohttpTransport(
+        trusted=_trusted(),
+        most_connections=MAX_CONNECTIONS,
+        idle_seconds=IDLE_CONNECTION_SECONDS,
+        # A proxy from the environment leads outside, where this machine's own addresses can't be reached.
         trust_env=not _is_this_machine(base_url),
-        event_hooks={"request": [_watch_sending]},
     )
-
-
-async def _watch_sending(request: httpx2.Request) -> None:
-    told = on_sent.get()
-    if told is None:
-        return
-
-    async def trace(event: str, facts: object) -> None:
-        if event == "http11.send_request_body.complete":
-            told()
-
-    request.extensions["trace"] = trace
+    return httpx2.AsyncClient(timeout=timeout, transport=transport, trust_env=False)
 
 
 def _is_this_machine(base_url: str) -> bool:

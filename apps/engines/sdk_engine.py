@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
 from apps.engines.base import EngineError, EngineEvent, Figures, Meter, StepEnd, StepRequest
-from apps.engines.clients import Client, SharedClients, on_sent
+from apps.engines.clients import Client, SharedClients
 from apps.engines.provider_errors import translate
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class SdkEngine(ABC, Generic[Client]):
             EngineError: The call failed. What goes wrong after the model said that it finished is only logged.
         """
         import httpx2
+
+        from apps.engines.transport import on_sent
 
         sdk: ModuleType = importlib.import_module(self._clients.sdk)  # the client's making has loaded it
         failure: EngineError | None = None

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from itertools import count
 from typing import Any
 
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -401,12 +402,18 @@ async def test_many_steps_at_once_share_a_client(demo: DemoHandle, engine: OpenA
 
 
 async def test_a_step_leaves_a_client_open_that_somebody_holds(
-    demo: DemoHandle, engine: OpenAIChat, clients: OpenAIClients, collect: Collect
+    demo: DemoHandle, engine: OpenAIChat, clients: OpenAIClients, collect: Collect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    connect, connections = aiohttp.TCPConnector._create_connection, []
+
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        connections.append(await connect(*args, **kwargs))
+        return connections[-1]
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", counted)
     client = await clients.acquire(demo.base_url, "sk-secret")
     for _ in range(2):
         await collect(scripted(demo, {"text": "x"}))
-    connections = client._client._transport._pool.connections  # type: ignore[attr-defined]
     assert (len(connections), clients.count()) == (1, 1), "the second step used the first one's connection"
     await clients.release(demo.base_url, "sk-secret")
     assert client.is_closed()
