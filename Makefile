@@ -8,7 +8,7 @@ SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format e2e chaos chaos-quick requirements base test-needs dev
+.PHONY: help run test test-long lint format e2e chaos chaos-quick requirements base test-needs dev
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -17,8 +17,13 @@ run: base  ## Start everything at http://127.0.0.1:PORT (PORT=8000).
 	@exec $(BIN)/python manage.py supervise --port $(PORT)
 
 # Tests wait now and then, for PostgreSQL most of all, so there are more workers than processors.
+PYTEST = $(BIN)/python -m pytest -n "$$($(BIN)/python -c 'import os; print(2 * os.cpu_count())')" --dist worksteal
+
 test: test-needs  ## Run the test suite (ARGS="-k title" and so on go to pytest).
-	@$(BIN)/python -m pytest -n "$$($(BIN)/python -c 'import os; print(2 * os.cpu_count())')" --dist worksteal $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+test-long: test-needs  ## Try as often as promised what `make test` tries a few times: properties, schemas, races.
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-full} $(PYTEST) -m long $(ARGS)
 
 lint: dev  ## Check style, types, layers, migrations, deployment settings and templates.
 	@$(BIN)/ruff check .

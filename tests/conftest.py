@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import SimpleNamespace
 
-import hypothesis
 import pytest
 import uvicorn
 from django.db import connection, connections, transaction
@@ -22,10 +20,11 @@ from apps.accounts.models import User
 from apps.accounts.services import create_api_token
 from apps.engines.demo.running import DemoHandle, running_demo
 from config.web import server_config
+from tests.depth import depth
 from tests.services import free_port
 
 #: How long a test that is marked `long` may take before it counts as stuck.
-LONG_SECONDS = 7200 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 600
+LONG_SECONDS = depth(quick=600, full=600, deep=7200)
 
 PASSWORD = "correct horse battery staple"
 
@@ -210,9 +209,3 @@ def close_thread_connections() -> Iterator[None]:
     yield
     with suppress(RuntimeError):
         connections.close_all()
-
-
-#: What the suite tries of a property that needn't be tried more often; `deep` tries each 3 000 times.
-hypothesis.settings.register_profile("suite", max_examples=30, deadline=None)
-hypothesis.settings.register_profile("deep", max_examples=3000, deadline=None)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))

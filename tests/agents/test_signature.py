@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apps.chat.agents.signature import agent_signature
+from tests.depth import depth
 
 FACTS: dict[str, Any] = {
     "model": "anthropic/claude-sonnet-4-6",
@@ -103,7 +104,7 @@ TEXTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=max(300, settings.default.max_examples))  # equal ones are rare
+@settings(max_examples=depth(quick=300, full=300, deep=3000))  # equal ones are rare
 @example(
     dict.fromkeys(TEXT_INPUTS, "") | {"model": "a"} | KEY, dict.fromkeys(TEXT_INPUTS, "") | {"provider": "a"} | KEY
 )

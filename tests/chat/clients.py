@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -74,7 +74,7 @@ class Socket:
 
     async def until(self, kind: str, timeout: float = 15, **fields: Any) -> dict[str, Any]:
         """Receive frames until one of a type with these fields comes, and return it."""
-        async with asyncio.timeout(timeout):
+        async with self._patiently(timeout):
             while True:
                 frame = await self.receive(timeout)
                 if frame["type"] == kind and all(frame.get(name) == value for name, value in fields.items()):
@@ -82,11 +82,21 @@ class Socket:
 
     async def until_chunk(self, kind: str, timeout: float = 15) -> dict[str, Any]:
         """Receive frames until an event with a chunk of a type comes, and return it."""
-        async with asyncio.timeout(timeout):
+        async with self._patiently(timeout):
             while True:
                 frame = await self.receive(timeout)
                 if frame["type"] == "event" and frame["chunk"]["type"] == kind:
                     return frame
+
+    @asynccontextmanager
+    async def _patiently(self, timeout: float) -> AsyncGenerator[None]:
+        """Wait so many seconds at most; what came instead is told."""
+        try:
+            async with asyncio.timeout(timeout):
+                yield
+        except TimeoutError:
+            seen = [frame["chunk"]["type"] if frame["type"] == "event" else frame for frame in self.frames]
+            raise AssertionError(f"it never came, but {seen}") from None
 
     def events(self) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["type"] == "event"]

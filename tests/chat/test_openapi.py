@@ -1,7 +1,6 @@
 """The OpenAPI schema: whole, valid, and true of what the server does with whatever comes."""
 
 import functools
-import os
 import re
 import threading
 
@@ -16,9 +15,12 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from tests.chat.clients import new_session
 from tests.chat.served import broker  # noqa: F401 -- a fixture
+from tests.depth import depth
 from tests.library.graphs.areas import AREAS, ROOT
 
-EXAMPLES = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 4
+EXAMPLES = depth(quick=1, full=4, deep=1000)
+#: Whether an example is about things that exist; a single one had better be.
+REAL = hypothesis.strategies.booleans() if EXAMPLES > 1 else hypothesis.strategies.just(value=True)
 #: The parts of the API, and how many operations each has at least.
 ROOMS = {
     "/api/chat": 11,
@@ -115,7 +117,7 @@ class ApiUser:
                 yield operation
 
     def attack(self, operation):
-        examples = EXAMPLES if operation.path.split("/")[-1] != "stream" else EXAMPLES // 3
+        examples = EXAMPLES if operation.path.split("/")[-1] != "stream" else max(EXAMPLES // 3, 1)
 
         @hypothesis.settings(
             max_examples=examples,
@@ -125,7 +127,7 @@ class ApiUser:
             phases=[hypothesis.Phase.generate],
             suppress_health_check=list(hypothesis.HealthCheck),
         )
-        @hypothesis.given(case=operation.as_strategy(), real=hypothesis.strategies.booleans())
+        @hypothesis.given(case=operation.as_strategy(), real=REAL)
         def run(case, real):
             if real and "session_id" in case.path_parameters and operation.method != "delete":
                 case.path_parameters["session_id"] = self.session

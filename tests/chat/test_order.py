@@ -39,6 +39,7 @@ from apps.runtime.eventlog import BEGINNING, EventId
 from apps.runtime.hub import Hub
 from apps.runtime.leases import Replaced
 from apps.runtime.worker import Signals
+from tests.depth import depth
 
 TOOL_RUNS: list[tuple[str, uuid.UUID]] = []
 
@@ -403,7 +404,7 @@ def session(transactional_db, owner) -> Session:
 @example(steps=[[engine.TextDelta("\x00")]], deaths=[], stop=None)  # nothing that can be stored
 @example(steps=[[engine.ReasoningDelta("\x00"), engine.TextDelta("Hi\x00")]], deaths=[6], stop=None)
 @settings(
-    max_examples=max(200, settings.default.max_examples),
+    max_examples=depth(quick=20, full=200, deep=3000),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
 )

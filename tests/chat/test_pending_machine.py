@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -22,8 +21,9 @@ from apps.chat.turns.start import Queued
 from apps.runtime.errors import NotFound
 from apps.runtime.leases import Claim, Replaced
 from apps.runtime.redis import sync_client
+from tests.depth import depth
 
-RUNS = 5_000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 300
+RUNS = depth(quick=30, full=300, deep=5_000)
 PLACE = st.integers(0, MOST_PENDING)
 
 

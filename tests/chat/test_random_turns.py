@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
@@ -26,11 +25,12 @@ from apps.engines.catalog import UNKNOWN, ModelFacts
 from apps.engines.cost import parse_usage
 from apps.runtime.leases import Claim, Replaced
 from tests.conftest import make_person
+from tests.depth import depth
 
 pytestmark = pytest.mark.django_db
 
-#: The suite's short form meets all that can happen, too.
-TURNS = 1_000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 150
+#: The short form meets all that can happen, too.
+TURNS = depth(quick=150, full=1_000, deep=1_000)
 #: Friday evening: the turns go on through two midnights of a week and into the next one.
 FRIDAY = datetime(2026, 11, 13, 22, tzinfo=UTC)
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)

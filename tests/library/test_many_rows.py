@@ -1,11 +1,10 @@
 """A library with very many runs: every list and page takes as many queries as with a few, and stays a page long.
 
-`HYPOTHESIS_PROFILE=deep` makes 100 000 runs.
+The depth `deep` makes 100 000 runs.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import re
 from datetime import timedelta
@@ -18,13 +17,14 @@ from django.utils import timezone
 
 from apps.library.models import Execution, LibraryAgent, NodeExecution, NodeOutput, Review, Schedule
 from apps.library.models.executions import Status
+from tests.depth import depth
 from tests.library.pages import world
 from tests.library.pages.conftest import browser
 
 __all__ = ["browser"]
 
 FEW = 100
-MANY = 100_000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 1_500
+MANY = depth(quick=1_500, full=1_500, deep=100_000)
 A_BATCH = 2_000
 #: Of each hundred runs; all others are completed.
 STATUSES = [Status.FAILED] * 7 + [Status.TERMINATED] * 2 + [Status.REVIEW, Status.RUNNING, Status.QUEUED]

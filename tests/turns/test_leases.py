@@ -21,6 +21,9 @@ from apps.chat.stream.fold import Row
 from apps.chat.turns.rows import Write, commit
 from apps.chat.turns.stop import cancel_turn
 from apps.runtime.leases import Replaced
+from tests.depth import depth
+
+TURNS = depth(quick=80, full=500, deep=500)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,9 +51,9 @@ def make_turns(user, count: int) -> list[Turn]:
 
 
 @pytest.mark.long
-def test_four_claimers_and_500_turns_make_one_runner_each(owner, tmp_path):
+def test_four_claimers_and_many_turns_make_one_runner_each(owner, tmp_path):
     ids = tmp_path / "ids"
-    turns = make_turns(owner.user, 500)
+    turns = make_turns(owner.user, TURNS)
     ids.write_text("\n".join(str(turn.pk) for turn in turns))
 
     claimers = [claimer("claim", f"runner {number}", ids) for number in range(4)]
@@ -59,7 +62,7 @@ def test_four_claimers_and_500_turns_make_one_runner_each(owner, tmp_path):
     assert all(process.returncode == 0 for process in claimers)
     assert Counter(run_id for run_id, _ in claims) == Counter({str(turn.pk): 1 for turn in turns})
     assert {attempt for _, attempt in claims} == {"1"}
-    assert Turn.objects.filter(status=Turn.RUNNING, attempt=1).count() == 500
+    assert Turn.objects.filter(status=Turn.RUNNING, attempt=1).count() == TURNS
 
 
 def test_an_expired_lease_changes_hands_once(owner):

@@ -17,6 +17,7 @@ from apps.library.executor import pins
 from apps.library.executor.plan import Plan, PlanNode, wire
 from apps.library.executor.state import NodeRun, RunState, WrongTransition
 from apps.library.models.executions import REACHED_FROM, Status
+from tests.depth import depth
 
 MOST_ROUNDS = 4  # of a node that puts something out, or fails: every loop has an end
 MOST_RUNS = 60  # of one example: loops and iterations multiply
@@ -145,7 +146,8 @@ def graphs(draw: Any) -> tuple[Plan, list[Behaviour]]:
     return graph(nodes, links), draw(st.lists(BEHAVIOUR, min_size=size, max_size=size))
 
 
-@settings(max_examples=max(200, settings.default.max_examples))
+@pytest.mark.long
+@settings(max_examples=depth(quick=40, full=200, deep=3000))
 @given(made=graphs(), data=st.data())
 def test_routing_is_what_the_plain_interpreter_says(made, data):
     plan, behaviours = made

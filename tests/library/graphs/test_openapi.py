@@ -7,7 +7,7 @@ import pytest
 from schemathesis.checks import load_all_checks
 
 from tests.chat.served import broker  # noqa: F401 -- a fixture
-from tests.chat.test_openapi import EXAMPLES, EXCLUDED, loaded_schema
+from tests.chat.test_openapi import EXAMPLES, EXCLUDED, REAL, loaded_schema
 from tests.library.graphs.areas import AREAS, ROOT
 from tests.library.graphs.graphs import echo
 
@@ -26,6 +26,7 @@ def things_of(person) -> dict[str, str]:
     return {"agent_id": agent, "folder_id": folder, "preset_id": preset, "version": "1"}
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # threads of the server do
 @pytest.mark.parametrize("area", AREAS)
 def test_nothing_that_fits_the_schema_breaks_the_server(live, monkeypatch, area):
@@ -49,7 +50,7 @@ def test_nothing_that_fits_the_schema_breaks_the_server(live, monkeypatch, area)
             phases=[hypothesis.Phase.generate],
             suppress_health_check=list(hypothesis.HealthCheck),
         )
-        @hypothesis.given(case=operation.as_strategy(), real=hypothesis.strategies.booleans())
+        @hypothesis.given(case=operation.as_strategy(), real=REAL)
         def attack(case, real):
             if real and case.method != "DELETE":
                 case.path_parameters.update({key: things[key] for key in case.path_parameters})
