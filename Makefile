@@ -70,7 +70,7 @@ dev:
 
 .PHONY: bench bench-quick
 
-bench: dev  ## Measure everything that bench/README.md lists, and print one table (a quarter of an hour).
+bench: dev  ## Measure everything that bench/README.md lists, and print one table (45 minutes).
 	@$(BIN)/python -m bench all
 
 bench-quick: dev  ## Measure the quick rows with small loads (two minutes).

@@ -222,6 +222,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert check_ledger(user.pk) == queries.balance_cents(user.pk) == self.balance(person)
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 def test_the_ledger_does_what_its_model_does(owner, teammate):
     examples = max(20, hypothesis_settings().max_examples // 3)

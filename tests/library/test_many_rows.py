@@ -116,6 +116,7 @@ def look(client, api, path: str) -> tuple[int, int]:
     return len(captured), len(set(UUIDS.findall(answer.content.decode())))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.django_db
 def test_lists_take_as_many_queries_with_many_rows_as_with_few(owner, browser):

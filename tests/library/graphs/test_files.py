@@ -447,6 +447,7 @@ def families(draw):
     return {**top, "sub_graphs": needed}
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 @settings(suppress_health_check=list(HealthCheck), max_examples=settings.default.max_examples)
 @given(file=families())
