@@ -164,6 +164,7 @@ class Hub:
         self._watches: dict[str, _Watch] = {}
         self._reader: asyncio.Task[None] | None = None
         self._waker: asyncio.Task[None] | None = None
+        self._wake_wanted = False
         self.on_control: list[Callable[[ControlFields], None]] = []
         self.on_reconnected: list[Callable[[], None]] = []
 
@@ -210,17 +211,20 @@ class Hub:
 
     def wake_up(self) -> None:
         """Have the blocked read begin anew with the places as they are now."""
+        self._wake_wanted = True
         if self._waker is None or self._waker.done():
-            self._waker = asyncio.create_task(self._send_wake_up(), name="hub wake-up")
+            self._waker = asyncio.create_task(self._send_wake_ups(), name="hub wake-up")
 
-    async def _send_wake_up(self) -> None:
-        try:
-            pipe = self._client.pipeline(transaction=False)
-            pipe.xadd(self._wake_key, {"t": "wake"}, maxlen=1, approximate=False)
-            pipe.expire(self._wake_key, 60)
-            await pipe.execute()
-        except RedisError:
-            logger.debug("hub_wake_up_failed")  # the blocked call ends by itself within BLOCK_SECONDS
+    async def _send_wake_ups(self) -> None:
+        while self._wake_wanted:
+            self._wake_wanted = False  # what is wanted from here on may come too late for this one
+            try:
+                pipe = self._client.pipeline(transaction=False)
+                pipe.xadd(self._wake_key, {"t": "wake"}, maxlen=1, approximate=False)
+                pipe.expire(self._wake_key, 60)
+                await pipe.execute()
+            except RedisError:
+                logger.debug("hub_wake_up_failed")  # the blocked call ends by itself within BLOCK_SECONDS
 
     async def _read_for_ever(self) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -248,7 +252,8 @@ class Hub:
 
     async def _read_once(self) -> None:
         places: dict[Any, Any] = {self._control_key: str(self._control_at), self._wake_key: str(self._wake_at)}
-        places.update((key, str(watch.at)) for key, watch in self._watches.items())
+        asked = {key: (watch, watch.at) for key, watch in self._watches.items()}
+        places.update((key, str(at)) for key, (_, at) in asked.items())
         reply: Any = await self._reading.xread(places, block=int(BLOCK_SECONDS * 1000), count=READ_COUNT)
         for raw_key, rows in reply or ():
             key = raw_key.decode()
@@ -257,9 +262,10 @@ class Hub:
                 self._announce([fields for _, fields in rows])
             elif key == self._wake_key:
                 self._wake_at = EventId.parse(rows[-1][0].decode())
-            elif watch := self._watches.get(key):
+            # A log whose readers changed meanwhile is read again from the place of those who are there now.
+            elif (watch := self._watches.get(key)) and asked.get(key) == (watch, watch.at):
                 entries = [eventlog.read_entry(raw_id, fields) for raw_id, fields in rows]
-                watch.at = max(watch.at, entries[-1].id)
+                watch.at = entries[-1].id
                 for follower in list(watch.followers):
                     follower.push(entries)
 

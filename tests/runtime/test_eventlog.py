@@ -204,6 +204,72 @@ async def test_the_hub_loses_nothing_while_it_follows_many_logs(client):
     await hub.aclose()
 
 
+async def test_a_log_that_is_added_while_a_wake_up_is_on_its_way_is_not_forgotten(client, monkeypatch):
+    monkeypatch.setattr("apps.runtime.hub.BLOCK_SECONDS", 60)  # without its own wake-up it would wait for so long
+    hub = Hub(f"control:{uuid.uuid4()}")
+    hub.start()
+    answered = asyncio.Event()
+    make = hub.client.pipeline
+
+    def slow(**options):
+        pipe = make(**options)
+        execute = pipe.execute
+
+        async def execute_slowly():
+            await execute()
+            await answered.wait()
+
+        pipe.execute = execute_slowly
+        return pipe
+
+    monkeypatch.setattr(hub.client, "pipeline", slow)
+    keys = [f"log:{uuid.uuid4()}" for _ in range(2)]
+    for key in keys:
+        await client.xadd(key, {"t": "text-delta", "d": "{}"}, id="1001-1")
+    readers = [Follower(hub, key, BEGINNING).entries(60) for key in keys]
+
+    async with asyncio.timeout(20):
+        assert (await anext(readers[0])).id.number == 1
+        await asyncio.sleep(0.1)  # until the next read blocks
+        second = asyncio.create_task(anext(readers[1]))
+        await asyncio.sleep(0.1)
+        answered.set()
+        assert (await second).id.number == 1
+    for reader in readers:
+        await reader.aclose()
+    await hub.aclose()
+
+
+async def test_an_answer_to_an_earlier_reader_is_not_taken_for_a_later_ones(client, key, monkeypatch):
+    hub = Hub(f"control:{uuid.uuid4()}")
+    hub.start()
+    read, holds, may_answer = hub._reading.xread, asyncio.Event(), asyncio.Event()
+
+    async def slow(places, **options):
+        answer = await read(places, **options)
+        if any(raw_key.decode() == key and rows[-1][0] == b"1001-3" for raw_key, rows in answer or ()):
+            holds.set()
+            await may_answer.wait()
+        return answer
+
+    monkeypatch.setattr(hub._reading, "xread", slow)
+    for number in (1, 2):
+        await client.xadd(key, {"t": "text-delta", "d": "{}"}, id=f"1001-{number}")
+    early = Follower(hub, key, BEGINNING).entries(5)
+    assert [(await anext(early)).id.number for _ in range(2)] == [1, 2]
+    await client.xadd(key, {"t": "text-delta", "d": "{}"}, id="1001-3")
+    await asyncio.wait_for(holds.wait(), 10)
+    await early.aclose()
+    late = Follower(hub, key, EventId(1001, 1)).entries(5)  # as after a reload
+    second = asyncio.create_task(anext(late))
+    await asyncio.sleep(0.05)
+    may_answer.set()
+
+    assert [(await second).id.number, (await anext(late)).id.number] == [2, 3]
+    await late.aclose()
+    await hub.aclose()
+
+
 async def test_a_reader_that_joins_late_misses_and_repeats_nothing(client, key):
     hub = Hub(f"control:{uuid.uuid4()}")
     hub.start()
