@@ -14,6 +14,8 @@ from apps.library.executor.state import STORED_CALL
 from apps.library.models import Execution, NodeExecution, NodeOutput
 from apps.runtime.errors import NotFound
 
+#: So many runs are counted: going through half a million for a page of twenty took four times as long as the page.
+MOST_COUNTED = 10_000
 #: Values of a run's outputs that its page shows; the others are read with its nodes.
 MOST_OUTPUTS = 200
 #: Values of one node run that a page of node runs shows.
@@ -36,7 +38,7 @@ def access_execution(user_id: UUID, execution_id: UUID) -> Execution:
 def list_executions(
     *, user_id: UUID, limit: int, offset: int, agent_id: UUID | None = None, status: str = "", is_child: bool = False
 ) -> tuple[list[Execution], int]:
-    """Return a page of a person's runs, newest first, and how many there are.
+    """Return a page of a person's runs, newest first, and how many there are, at most `MOST_COUNTED`.
 
     Args:
         user_id: Whose.
@@ -54,7 +56,7 @@ def list_executions(
     if not is_child:
         runs = runs.filter(parent__isnull=True)
     page = runs.select_related("graph").defer(*LARGE).order_by("-created_at", "-id")
-    return list(page[offset : offset + limit]), runs.count()
+    return list(page[offset : offset + limit]), runs.order_by()[:MOST_COUNTED].count()
 
 
 def node_page(*, execution_id: UUID, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:

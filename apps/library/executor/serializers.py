@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.library.executor.queries import MOST_COUNTED
 from apps.library.models import Execution
 from apps.library.models.executions import Status
 from apps.runtime.rest import PageQuerySerializer, RefusalSerializer, StrictSerializer
@@ -105,7 +106,9 @@ class ExecutionPageSerializer(serializers.Serializer):
     """A page of runs."""
 
     executions = ExecutionSerializer(many=True)
-    total = serializers.IntegerField()
+    total = serializers.IntegerField(
+        max_value=MOST_COUNTED, help_text="How many runs there are; the largest value stands for any more."
+    )
 
 
 class NodeRunSerializer(serializers.Serializer):

@@ -100,6 +100,18 @@ def test_bad_inputs_and_presets(owner, teammate):
 
 
 @pytest.mark.django_db
+def test_very_many_runs_are_not_counted_to_their_end(owner, monkeypatch):
+    monkeypatch.setattr("apps.library.executor.queries.MOST_COUNTED", 2)
+    agent = adder(owner)
+    for _ in range(3):
+        start_execution(user_id=owner.user.pk, graph=agent.graph, agent=agent, inputs={"a": 1})
+
+    page = owner.client.get(f"{BASE}/executions?limit=1&offset=2").json()
+
+    assert (len(page["executions"]), page["total"]) == (1, 2)
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("count", [1, 3])
 def test_lists_ask_the_database_a_constant_number_of_times(owner, count):
     agent = adder(owner)
