@@ -240,9 +240,11 @@ async def test_a_log_that_is_added_while_a_wake_up_is_on_its_way_is_not_forgotte
     await hub.aclose()
 
 
-async def test_an_answer_to_an_earlier_reader_is_not_taken_for_a_later_ones(client, key, monkeypatch):
-    hub = Hub(f"control:{uuid.uuid4()}")
-    hub.start()
+FIELDS = {"t": "text-delta", "d": "{}"}
+
+
+def hold_answer(hub, key, monkeypatch):
+    """Have the hub get its answer with a log's third entry late; returns when it is held, and what lets it through."""
     read, holds, may_answer = hub._reading.xread, asyncio.Event(), asyncio.Event()
 
     async def slow(places, **options):
@@ -253,11 +255,54 @@ async def test_an_answer_to_an_earlier_reader_is_not_taken_for_a_later_ones(clie
         return answer
 
     monkeypatch.setattr(hub._reading, "xread", slow)
+    return holds, may_answer
+
+
+async def test_a_second_reader_whose_own_read_came_too_early_lacks_nothing(client, key, monkeypatch):
+    hub = Hub(f"control:{uuid.uuid4()}")
+    hub.start()
+    holds, may_answer = hold_answer(hub, key, monkeypatch)
+    first = Follower(hub, key, BEGINNING).entries(5)
+    began = asyncio.create_task(anext(first))
+    await asyncio.sleep(0)
+    read, has_read, may_go_on = eventlog.read_after, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args):
+        page = await read(*args)
+        has_read.set()
+        await may_go_on.wait()
+        return page
+
+    monkeypatch.setattr(eventlog, "read_after", slow)
+    second = Follower(hub, key, BEGINNING).entries(5)
+    joined = asyncio.create_task(anext(second))
+    await asyncio.wait_for(has_read.wait(), 10)  # it has found nothing yet
+    await client.xadd(key, FIELDS, id="1001-1")
+    assert (await began).id.number == 1
+    await client.xadd(key, FIELDS, id="1001-2")
+    assert (await anext(first)).id.number == 2
+    await client.xadd(key, FIELDS, id="1001-3")
+    await asyncio.wait_for(holds.wait(), 10)
+    may_go_on.set()
+    await asyncio.sleep(0.05)
+    may_answer.set()
+
+    assert [(await joined).id.number, *[(await anext(second)).id.number for _ in range(2)]] == [1, 2, 3]
+    assert (await anext(first)).id.number == 3
+    for reader in (first, second):
+        await reader.aclose()
+    await hub.aclose()
+
+
+async def test_an_answer_to_an_earlier_reader_is_not_taken_for_a_later_ones(client, key, monkeypatch):
+    hub = Hub(f"control:{uuid.uuid4()}")
+    hub.start()
+    holds, may_answer = hold_answer(hub, key, monkeypatch)
     for number in (1, 2):
-        await client.xadd(key, {"t": "text-delta", "d": "{}"}, id=f"1001-{number}")
+        await client.xadd(key, FIELDS, id=f"1001-{number}")
     early = Follower(hub, key, BEGINNING).entries(5)
     assert [(await anext(early)).id.number for _ in range(2)] == [1, 2]
-    await client.xadd(key, {"t": "text-delta", "d": "{}"}, id="1001-3")
+    await client.xadd(key, FIELDS, id="1001-3")
     await asyncio.wait_for(holds.wait(), 10)
     await early.aclose()
     late = Follower(hub, key, EventId(1001, 1)).entries(5)  # as after a reload
