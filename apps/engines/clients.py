@@ -24,7 +24,6 @@ Client = TypeVar("Client", bound=Any)  # AsyncOpenAI or AsyncAnthropic
 CONNECT_TIMEOUT_SECONDS = 5.0
 # Models may think in silence for minutes; the runner's own watchdog is what ends a stuck turn.
 READ_TIMEOUT_SECONDS = 300.0
-WRITE_TIMEOUT_SECONDS = 60.0
 # A worker process runs 200 turns by default (TURN_CONCURRENCY) and operators may raise that: the pool must never be
 # what a turn waits for.
 MAX_CONNECTIONS = 1_000
@@ -164,11 +163,7 @@ def _http_client(base_url: str) -> httpx2.AsyncClient:
 
     from apps.engines.transport import AiohttpTransport
 
-    timeout = httpx2.Timeout(
-        READ_TIMEOUT_SECONDS,
-        connect=CONNECT_TIMEOUT_SECONDS,
-        write=WRITE_TIMEOUT_SECONDS,
-    )
+    timeout = httpx2.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
     transport = AiohttpTransport(
         trusted=_trusted(),
         most_connections=MAX_CONNECTIONS,

@@ -73,6 +73,8 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; returns as soon as the answer's headers are there.
 
+        Its timeouts for connecting, reading and the pool hold; aiohttp has none for writing.
+
         Raises:
             httpx2.TransportError: One of its subclasses, when there is no answer.
         """
