@@ -18,6 +18,7 @@ from apps.billing.errors import InsufficientBalance, KeyReused
 from apps.billing.models import Balance, CreditTransaction
 from apps.billing.services import grant, spend
 from tests.billing.crowds import at_once, check_ledger
+from tests.depth import depth
 
 
 def facts(line):
@@ -225,6 +226,6 @@ class LedgerMachine(RuleBasedStateMachine):
 @pytest.mark.long
 @pytest.mark.django_db
 def test_the_ledger_does_what_its_model_does(owner, teammate):
-    examples = max(20, hypothesis_settings().max_examples // 3)
+    examples = depth(quick=8, full=20, deep=1000)
     profile = hypothesis_settings(max_examples=examples, stateful_step_count=20, deadline=None, database=None)
     run_state_machine_as_test(LedgerMachine, settings=profile)

@@ -24,7 +24,7 @@ from tests.library.pages.conftest import browser
 __all__ = ["browser"]
 
 FEW = 100
-MANY = depth(quick=1_500, full=1_500, deep=100_000)
+MANY = depth(quick=300, full=1_500, deep=100_000)
 A_BATCH = 2_000
 #: Of each hundred runs; all others are completed.
 STATUSES = [Status.FAILED] * 7 + [Status.TERMINATED] * 2 + [Status.REVIEW, Status.RUNNING, Status.QUEUED]

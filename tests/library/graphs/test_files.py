@@ -15,6 +15,7 @@ from apps.library.graphs.exporter import export_graph
 from apps.library.graphs.services import import_agent, save_graph
 from apps.library.graphs.shape import MOST_BYTES, MOST_DEPTH
 from apps.library.models import Graph, LibraryAgent, Link, Node
+from tests.depth import depth
 from tests.library.graphs import blocks as b
 from tests.library.graphs.graphs import echo, entry, graph, link, node, result, runs
 from tests.library.graphs.test_secrecy import KEY
@@ -449,7 +450,7 @@ def families(draw):
 
 @pytest.mark.long
 @pytest.mark.django_db
-@settings(suppress_health_check=list(HealthCheck), max_examples=settings.default.max_examples)
+@settings(suppress_health_check=list(HealthCheck), max_examples=depth(quick=10, full=30, deep=3000))
 @given(file=families())
 def test_an_exported_file_re_imports_to_an_equal_graph(owner, file):
     first = take(owner, bare(file)).agent

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from apps.library.schedules import cron
 from apps.library.schedules.errors import ScheduleInvalid
+from tests.depth import depth
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -154,6 +155,7 @@ def test_it_is_due_exactly_when_the_clock_says_so(facts, zone, which, minutes):
     assert cron.latest_between(facts[0], zone, first + MINUTE, last) == (due[-1] if due else None)
 
 
+@pytest.mark.long
 @given(
     text=st.one_of(
         st.text(max_size=30),
@@ -162,7 +164,7 @@ def test_it_is_due_exactly_when_the_clock_says_so(facts, zone, which, minutes):
         ),
     )
 )
-@hypothesis_settings(max_examples=500)
+@hypothesis_settings(max_examples=depth(quick=60, full=500, deep=3000))
 def test_whatever_is_typed_is_taken_or_refused_clearly(text):
     try:
         tidy = cron.check(text, "Europe/Berlin", NOW)
