@@ -309,7 +309,8 @@ def check_ending(rows: list[Row], status: str) -> None:
     assert notes == {"completed": [], "failed": ["error"], "cancelled": ["stopped"]}[status]
     assert [row.kind for row in rows[len(rows) - len(notes) :]] == notes, "the note comes after all that was said"
     last_result = max((place for place, row in enumerate(rows) if row.role == "tool"), default=-1)
-    said = [row.content for row in rows[last_result + 1 :] if row.role == "assistant" and row.content]
+    # White space is no word.
+    said = [row.content for row in rows[last_result + 1 :] if row.role == "assistant" and row.content.strip()]
     if status == "completed":
         assert said, "the reader isn't left with nothing"
         assert CLOSING_LINE not in said[1:]
@@ -401,6 +402,7 @@ def session(transactional_db, owner) -> Session:
 @example(steps=[[("step", "a")], [engine.TextDelta("Hi")]], deaths=[], stop=None)  # ends in a word
 @example(steps=[[engine.ReasoningDelta("Hm")]], deaths=[], stop=None)  # thoughts without a tool
 @example(steps=[[engine.TextDelta("I do."), ("step", "a")], [engine.ReasoningDelta("Hm")]], deaths=[9], stop=None)
+@example(steps=[[("step", "a")], [engine.TextDelta("\r")]], deaths=[], stop=None)  # ends in white space
 @example(steps=[[engine.TextDelta("\x00")]], deaths=[], stop=None)  # nothing that can be stored
 @example(steps=[[engine.ReasoningDelta("\x00"), engine.TextDelta("Hi\x00")]], deaths=[6], stop=None)
 @settings(
