@@ -12,6 +12,7 @@ from django.utils.text import Truncator
 
 from apps.chat.models import Message, PendingMessage, Session, Turn
 from apps.chat.stream.fold import Row
+from apps.engines.base import Usage
 from apps.library import queries as library
 from apps.runtime.errors import NotFound
 
@@ -163,6 +164,22 @@ def latest_sequence(session_id: UUID) -> int:
     """Return the place of the newest row that may be shown; 0 for none."""
     rows = Message.objects.filter(session=session_id).shown().of_finished_steps().order_by("-sequence")
     return rows.values_list("sequence", flat=True).first() or 0
+
+
+def tokens_of(turn: Turn) -> Usage:
+    """Return the tokens of the model calls that are booked on a turn, without their cost."""
+    return Usage(
+        prompt_tokens=turn.prompt_tokens,
+        completion_tokens=turn.completion_tokens,
+        cache_read_tokens=turn.cache_read_tokens,
+        cache_write_tokens=turn.cache_creation_tokens,
+    )
+
+
+def tokens_used(turn_id: UUID) -> Usage:
+    """Return the tokens that a turn used so far; none for one that is gone."""
+    turn = Turn.objects.filter(pk=turn_id).first()
+    return Usage() if turn is None else tokens_of(turn)
 
 
 def answer_rows(turn_id: UUID) -> list[Row]:

@@ -8,12 +8,14 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from apps.chat import announce, queries
 from apps.chat.models import Session, ToolCall, Turn
+from apps.chat.stream import chunks as c
 from apps.chat.stream.follow import StreamExpired, follow_turn
 from apps.chat.stream.publisher import TERMINAL_MAJOR, log_key
 from apps.chat.tools.registry import ToolRegistry
@@ -196,6 +198,28 @@ async def test_a_stopping_worker_hands_its_turn_over_before_the_next_call(hub, k
     assert (turn.status, turn.attempt, turn.lost_leases) == ("completed", 2, 0)
     async with asyncio.timeout(5):
         assert (await live).rows == await db(queries.answer_rows, turn.pk)
+
+
+async def test_the_tokens_used_are_told_whole_whoever_ran_the_turn_and_however_it_is_read(hub, kind, session):
+    script(kind, [[*words(3), ("step", "a")], words(3)])
+    turn = await start(session)
+    signals = Signals()
+    signals.hand_over.set()
+    await run(kind, turn, signals)
+    await run(kind, turn)
+    whole = {"prompt_tokens": 6, "completion_tokens": 4, "total_tokens": 10}
+    whole |= {"cache_read_tokens": 0, "cache_creation_tokens": 0}
+
+    async with asyncio.timeout(5):
+        from_log = await watch(hub, turn.pk)
+        await kind.redis.delete(log_key(turn.pk))
+        from_rows = await watch(hub, turn.pk)
+    assert from_log.ids[0].major > from_rows.ids[0].major, "one read events, the other one rows"
+    for shown in (from_log, from_rows):
+        told = [chunk for chunk in shown.chunks if isinstance(chunk, c.MessageMetadata)]
+        assert msgspec.to_builtins(told[-1].message_metadata.usage) == whole
+        kinds = [type(chunk) for chunk in shown.chunks]
+        assert kinds[-3:] == [c.MessageMetadata, c.FinishStep, c.Finish]
 
 
 async def test_a_worker_that_may_not_wait_hands_over_in_mid_step(hub, kind, session):

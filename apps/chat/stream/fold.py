@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from apps.chat.stream import chunks as c
+from apps.engines.base import Usage
 
 STOPPED_SENTENCE = "You stopped this answer."
 #: A tool row of this kind holds a reason instead of a result.
@@ -77,6 +78,18 @@ def drained_chunk(rows: Sequence[Row]) -> c.DataPendingDrained:
     """Return the chunk that tells of messages which entered the turn."""
     messages = [c.DrainedMessage(id=row.id or "", content=row.content) for row in rows]
     return c.DataPendingDrained(data=c.DrainedData(count=len(messages), messages=messages))
+
+
+def usage_chunk(used: Usage) -> c.MessageMetadata:
+    """Return the chunk that tells the tokens which a turn used so far."""
+    usage = c.UsageData(
+        prompt_tokens=used.prompt_tokens,
+        completion_tokens=used.completion_tokens,
+        total_tokens=used.prompt_tokens + used.completion_tokens,
+        cache_read_tokens=used.cache_read_tokens,
+        cache_creation_tokens=used.cache_write_tokens,
+    )
+    return c.MessageMetadata(message_metadata=c.MetadataBody(usage=usage))
 
 
 def reasoning_end(block: str, duration_ms: int | None) -> c.ReasoningEnd:

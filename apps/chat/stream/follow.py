@@ -14,8 +14,9 @@ from uuid import UUID
 
 from apps.chat import queries
 from apps.chat.stream import chunks as c
-from apps.chat.stream.fold import rows_to_chunks
+from apps.chat.stream.fold import rows_to_chunks, usage_chunk
 from apps.chat.stream.publisher import RELOAD, TERMINAL_MAJOR, log_key
+from apps.engines.base import Usage
 from apps.runtime import eventlog
 from apps.runtime.db import db_until_done
 from apps.runtime.eventlog import BEGINNING, Entry, EventId
@@ -170,6 +171,11 @@ async def events_of_rows(turn_id: UUID, after: EventId, resume: EventId, *, whol
     rows = await db_until_done(queries.answer_rows, turn_id)
     chunks: list[c.Chunk] = [c.Start(message_id=str(turn_id)), *rows_to_chunks(rows)]
     if whole:
+        # Not in a part: what follows on it would have other places in a longer one.
+        used = await db_until_done(queries.tokens_used, turn_id)
+        step_ends = [place for place, chunk in enumerate(chunks) if isinstance(chunk, c.FinishStep)]
+        if used != Usage() and step_ends:
+            chunks.insert(step_ends[-1], usage_chunk(used))
         chunks.append(c.Finish())
     events = [
         Event(EventId(STORED_MAJOR, place), c.encode(chunk), isinstance(chunk, c.Finish))

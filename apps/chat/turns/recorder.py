@@ -27,6 +27,7 @@ from apps.chat.stream.fold import (
     reasoning_end,
     row_chunks,
     stopped_row,
+    usage_chunk,
 )
 from apps.chat.stream.publisher import Publisher
 from apps.chat.turns.metering import MeteredCall
@@ -83,8 +84,8 @@ class Recorder:
         self._provider_blocks: Sequence[dict[str, Any]] = ()  # of the open step
         self._call: MeteredCall | None = None  # the newest model call
         self._unbooked: list[ModelCall] = []
-        self._used = engine.Usage()
-        self._told = self._used
+        self._used = turn.used
+        self._told = engine.Usage()  # what this attempt's chunks told of it
 
     # The model's part of a step -------------------------------------------------------------------------------
 
@@ -336,14 +337,7 @@ class Recorder:
         if self._used == self._told:
             return []
         self._told = used = self._used
-        usage = c.UsageData(
-            prompt_tokens=used.prompt_tokens,
-            completion_tokens=used.completion_tokens,
-            total_tokens=used.prompt_tokens + used.completion_tokens,
-            cache_read_tokens=used.cache_read_tokens,
-            cache_creation_tokens=used.cache_write_tokens,
-        )
-        return [c.MessageMetadata(message_metadata=c.MetadataBody(usage=usage))]
+        return [usage_chunk(used)]
 
     async def _settle(self) -> None:
         """Let a write that was under way when its task was cancelled come to its end, and let nothing else begin."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from apps.chat.models import Message, ToolCall, Turn
-from apps.chat.queries import folded
+from apps.chat.queries import folded, tokens_of
 from apps.chat.stream.fold import Row
 from apps.chat.tools.permissions import Permissions
 from apps.chat.turns.compaction import with_summary
 from apps.chat.turns.places import FIRST_MESSAGE
+from apps.engines.base import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class TurnState:
         open_rows: Rows of the next step, whose model call ended, but not all that follows it.
         open_calls: Calls of that step that wait for a result.
         text_since_tools: Whether visible text is stored after the last tool result.
+        used: Tokens of the model calls that are booked on it; their cost is not told.
         lost_leases: How many runners of this turn died.
         was_stopped: Whether a person asked it to stop.
         permissions: What it may use.
@@ -51,6 +53,7 @@ class TurnState:
     open_rows: list[Row]
     open_calls: list[StoredCall]
     text_since_tools: bool
+    used: Usage
     lost_leases: int
     was_stopped: bool
     permissions: Permissions = field(default_factory=Permissions)
@@ -81,6 +84,7 @@ def load(turn_id: UUID, *, is_new: bool = False) -> TurnState | None:
             StoredCall(call.pk, call.name, call.arguments, call.state == ToolCall.State.STARTED) for call in calls
         ],
         text_since_tools=ends_with_text(rows),
+        used=tokens_of(turn),
         lost_leases=turn.lost_leases,
         was_stopped=turn.cancel_requested_at is not None,
         permissions=Permissions.of(turn.permissions),
