@@ -16,6 +16,7 @@ from django.utils import timezone
 from apps.chat import announce, queries
 from apps.chat.models import Session, ToolCall, Turn
 from apps.chat.stream import chunks as c
+from apps.chat.stream import follow
 from apps.chat.stream.follow import StreamExpired, follow_turn
 from apps.chat.stream.publisher import TERMINAL_MAJOR, log_key
 from apps.chat.tools.registry import ToolRegistry
@@ -30,6 +31,7 @@ from apps.runtime import eventlog
 from apps.runtime.db import db
 from apps.runtime.eventlog import BEGINNING, EventId, EventLogWriter
 from apps.runtime.hub import Hub
+from apps.runtime.redis import sync_client
 from apps.runtime.worker import RunWorker, Signals
 from tests.chat.test_order import FakeRouter, ScriptedEngine, Step, watch
 
@@ -60,6 +62,7 @@ async def kind():
 def quick(monkeypatch):
     monkeypatch.setattr("apps.chat.stream.follow.SILENCE_SECONDS", 0.2)
     monkeypatch.setattr("apps.chat.stream.follow.GAP_SECONDS", 0.02)
+    monkeypatch.setattr("apps.chat.stream.follow.END_SECONDS", 0.1)
     monkeypatch.setattr(worker_module, "FLUSH_SECONDS", 1.0)
 
 
@@ -179,6 +182,51 @@ async def test_an_end_that_never_came_is_noticed(hub, kind, session, monkeypatch
     async with asyncio.timeout(5):
         shown = await live
     assert shown.rows == await db(queries.answer_rows, turn.pk)
+
+
+async def test_readers_who_come_between_a_turns_end_in_its_row_and_in_its_log_are_given_events(
+    hub, kind, session, monkeypatch
+):
+    monkeypatch.setattr(follow, "END_SECONDS", 5.0)
+    script(kind, [[*words(3), ("step", "a")], words(5)])
+    turn = await start(session)
+    held = []
+    real = EventLogWriter.append
+
+    def hold_back(self, entry):
+        if entry.id.major != TERMINAL_MAJOR:
+            return real(self, entry)
+        held.append(entry)
+        return True
+
+    monkeypatch.setattr(EventLogWriter, "append", hold_back)
+    await run(kind, turn)
+    assert held, "the row says it is over, its log doesn't"
+
+    looks = 0
+    last_id = eventlog.last_id
+
+    async def looked(*args):
+        nonlocal looks
+        looks += 1
+        return await last_id(*args)
+
+    monkeypatch.setattr(eventlog, "last_id", looked)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        reads = [group.create_task(watch(hub, turn.pk, place)) for place in (BEGINNING, EventId(1001, 2))]
+        while looks < 4:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(append_end, turn, held)
+    whole, rest = [read.result() for read in reads]
+    assert whole.ids[-len(rest.ids) :] == rest.ids
+    assert (whole.reloads, rest.reloads) == (0, 0)
+    assert [place.major for place in (whole.ids[0], whole.ids[-1])] == [1001, TERMINAL_MAJOR]
+    assert whole.rows == await db(queries.answer_rows, turn.pk)
+
+
+def append_end(turn: Turn, entries: list[eventlog.Entry]) -> None:
+    """Append to a turn's log what was held back from it."""
+    eventlog.append_now(sync_client(), log_key(turn.pk), entries, ttl_seconds=60)
 
 
 async def test_a_stopping_worker_hands_its_turn_over_before_the_next_call(hub, kind, session):

@@ -12,6 +12,8 @@ from contextlib import aclosing
 from typing import NamedTuple
 from uuid import UUID
 
+import redis.asyncio
+
 from apps.chat import queries
 from apps.chat.stream import chunks as c
 from apps.chat.stream.fold import rows_to_chunks, usage_chunk
@@ -27,6 +29,9 @@ from apps.runtime.redis import RedisError
 SILENCE_SECONDS = 5.0
 #: How often a reader looks whether rows have passed a gap in the log.
 GAP_SECONDS = 0.5
+#: How long the end of a turn that its row calls over may take to reach its log, and how often readers look for it.
+END_SECONDS = 0.5
+END_CHECK_SECONDS = 0.02
 #: Chunks of stored rows carry ids with this major, and the last of them the id of the step that they end with.
 STORED_MAJOR = 0
 
@@ -131,7 +136,7 @@ async def stored_part(hub: Hub, turn_id: UUID, after: EventId) -> list[Event]:
     resume = EventId.parse(turn.resume_after) if turn.resume_after else BEGINNING
     try:
         first = await eventlog.read_after(hub.client, log_key(turn_id), BEGINNING, 1)
-        newest = await eventlog.last_id(hub.client, log_key(turn_id))
+        newest = await (last_of_ended if turn.is_over else eventlog.last_id)(hub.client, log_key(turn_id))
     except RedisError:
         return []  # the reader waits, and is served when Redis is back
     if turn.is_over and newest.major != TERMINAL_MAJOR:
@@ -149,6 +154,20 @@ async def stored_part(hub: Hub, turn_id: UUID, after: EventId) -> list[Event]:
     if resume == BEGINNING:
         return []
     return await events_of_rows(turn_id, after, resume, whole=False)
+
+
+async def last_of_ended(client: redis.asyncio.Redis, key: str) -> EventId:
+    """Return the newest id in the log of a turn that is over, once its end is there.
+
+    The end is published after the row says so; a reader who comes in between would be given rows for nothing. A log
+    that is empty, or whose runner died at that moment, gets no end any more.
+    """
+    for wait in [END_CHECK_SECONDS] * int(END_SECONDS / END_CHECK_SECONDS):
+        newest = await eventlog.last_id(client, key)
+        if newest == BEGINNING or newest.major == TERMINAL_MAJOR:
+            return newest
+        await asyncio.sleep(wait)
+    return await eventlog.last_id(client, key)
 
 
 async def holds(hub: Hub, turn_id: UUID, after: EventId, first: list[Entry]) -> bool:
