@@ -15,6 +15,7 @@ from django.db import connection, reset_queries
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.library.executor.queries import MOST_COUNTED
 from apps.library.models import Execution, LibraryAgent, NodeExecution, NodeOutput, Review, Schedule
 from apps.library.models.executions import Status
 from tests.depth import depth
@@ -137,4 +138,4 @@ def test_lists_take_as_many_queries_with_many_rows_as_with_few(owner, browser):
     assert max(queries for queries, _ in many.values()) <= 20
     assert max(named for _, named in many.values()) <= 250
     answer = owner.client.get("/api/library/executions").json()
-    assert answer["total"] == Execution.objects.filter(parent=None).count()
+    assert answer["total"] == min(Execution.objects.filter(parent=None).count(), MOST_COUNTED)
