@@ -143,7 +143,7 @@ async def test_files_of_messages_that_wait_are_shown_too(live, model, sees, mode
         await socket.until_chunk("tool-input-available")
         await socket.send(type="message", session_id=session, message="And this", file_ids=[str(picture.pk)])
         await socket.until("queued")
-        waiting = await asyncio.to_thread(live.owner.client.get, f"/api/chat/sessions/{session}/messages/pending")
+        waiting = await db(live.owner.client.get, f"/api/chat/sessions/{session}/messages/pending")
         assert waiting.json()["items"][0]["file_ids"] == [str(picture.pk)]
         Gate.opened.set()
         await socket.until_chunk("finish")
