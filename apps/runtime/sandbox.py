@@ -251,7 +251,10 @@ def _readable(content: bytes) -> Iterator[int]:
 
 def _view(folder: Path, passwd: int, group: int) -> Iterator[str]:
     """Yield bubblewrap's arguments that say what is seen inside."""
-    yield from ("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session")
+    # No `--new-session`: `_spawn` begins one, without a terminal, and killing its process group must reach the first
+    # process of the namespace at any moment. Bubblewrap asks the kernel for `--die-with-parent` only after it has left
+    # the group for a session of its own; a sandbox that was killed in between lived on.
+    yield from ("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent")
     yield from ("--cap-drop", "ALL", "--uid", str(_INSIDE), "--gid", str(_INSIDE), "--hostname", "sandbox")
     yield from ("--ro-bind", "/usr", "/usr")
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):

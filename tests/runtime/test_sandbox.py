@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 import uuid
@@ -426,15 +427,40 @@ async def test_who_is_cancelled_leaves_nothing(monkeypatch):
     assert not made[0].exists()
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.005, 0.02, 0.05, 0.1])
-async def test_whenever_it_is_cancelled_nothing_is_left(seconds):
+async def test_whenever_it_is_cancelled_nothing_is_left():
     mark = str(uuid.uuid4())
-    running = asyncio.ensure_future(bash(f"sleep 60 # {mark}"))
-    await asyncio.sleep(seconds)
+
+    async def cancelled_after(seconds):
+        running = asyncio.ensure_future(bash(f"sleep 60 # {mark}"))
+        await asyncio.sleep(seconds)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    for first in range(0, 60, 4):
+        await asyncio.gather(*(cancelled_after(thousandths / 1000) for thousandths in range(first, first + 4)))
+    await cancelled_after(0.1)
+    assert await gone(mark)
+
+
+async def test_all_of_it_is_in_the_group_that_is_killed():
+    mark = str(uuid.uuid4())
+    running = asyncio.ensure_future(bash(f"sleep 60 & wait # {mark}"))
+    async with asyncio.timeout(10):
+        while len(found := processes_with(mark)) < 3:  # bubblewrap, the namespace's first process and the program
+            await asyncio.sleep(0.02)
+    groups = {os.getpgid(pid) for pid in found}
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    assert len(groups) == 1
+    assert groups != {os.getpgid(0)}
     assert await gone(mark)
+
+
+async def test_a_program_that_signals_its_group_ends_only_itself():
+    result = await bash("kill -TERM 0; sleep 60")
+    assert (result.exit_code, result.timed_out) == (128 + signal.SIGTERM, False)
 
 
 async def test_the_folder_is_removed_afterwards(monkeypatch):
