@@ -151,7 +151,9 @@ def turn_of(session_id: UUID, turn_id: UUID) -> Turn | None:
 
 def turn_place(turn_id: UUID) -> Turn | None:
     """Return what a reader must know of a turn."""
-    return Turn.objects.only("id", "session_id", "status", "step", "resume_after").filter(pk=turn_id).first()
+    place = ("id", "session_id", "status", "step", "resume_after")
+    tokens = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_creation_tokens")
+    return Turn.objects.only(*place, *tokens).filter(pk=turn_id).first()
 
 
 def gone_sessions(session_ids: Iterable[UUID]) -> set[UUID]:
@@ -174,12 +176,6 @@ def tokens_of(turn: Turn) -> Usage:
         cache_read_tokens=turn.cache_read_tokens,
         cache_write_tokens=turn.cache_creation_tokens,
     )
-
-
-def tokens_used(turn_id: UUID) -> Usage:
-    """Return the tokens that a turn used so far; none for one that is gone."""
-    turn = Turn.objects.filter(pk=turn_id).first()
-    return Usage() if turn is None else tokens_of(turn)
 
 
 def answer_rows(turn_id: UUID) -> list[Row]:

@@ -142,7 +142,7 @@ async def stored_part(hub: Hub, turn_id: UUID, after: EventId) -> list[Event]:
     if turn.is_over and newest.major != TERMINAL_MAJOR:
         if after.major != STORED_MAJOR:
             raise StreamExpired
-        return await events_of_rows(turn_id, after, resume, whole=True)
+        return await events_of_rows(turn_id, after, resume, ended_with=queries.tokens_of(turn))
     if after.major != STORED_MAJOR:
         if after > max(newest, resume):
             raise StreamExpired  # an event that this log never had, or has no more
@@ -153,7 +153,7 @@ async def stored_part(hub: Hub, turn_id: UUID, after: EventId) -> list[Event]:
         return []  # the log has everything from its beginning
     if resume == BEGINNING:
         return []
-    return await events_of_rows(turn_id, after, resume, whole=False)
+    return await events_of_rows(turn_id, after, resume)
 
 
 async def last_of_ended(client: redis.asyncio.Redis, key: str) -> EventId:
@@ -162,11 +162,11 @@ async def last_of_ended(client: redis.asyncio.Redis, key: str) -> EventId:
     The end is published after the row says so; a reader who comes in between would be given rows for nothing. A log
     that is empty, or whose runner died at that moment, gets no end any more.
     """
-    for wait in [END_CHECK_SECONDS] * int(END_SECONDS / END_CHECK_SECONDS):
+    for _ in range(round(END_SECONDS / END_CHECK_SECONDS)):
         newest = await eventlog.last_id(client, key)
         if newest == BEGINNING or newest.major == TERMINAL_MAJOR:
             return newest
-        await asyncio.sleep(wait)
+        await asyncio.sleep(END_CHECK_SECONDS)
     return await eventlog.last_id(client, key)
 
 
@@ -178,29 +178,30 @@ async def holds(hub: Hub, turn_id: UUID, after: EventId, first: list[Entry]) -> 
     return bool(following) and after.is_followed_by(following[0].id)
 
 
-async def events_of_rows(turn_id: UUID, after: EventId, resume: EventId, *, whole: bool) -> list[Event]:
+async def events_of_rows(
+    turn_id: UUID, after: EventId, resume: EventId, *, ended_with: Usage | None = None
+) -> list[Event]:
     """Return what rows hold as events, without those that a reader with `after` has.
 
     Args:
         turn_id: The turn.
         after: The reader's place among such events.
         resume: The id that the last one of the finished steps is given, so that the log goes on after it.
-        whole: True for a turn that is over: its end is told too.
+        ended_with: The tokens that a turn used which is over; both are told. A part tells none: in a longer one, what
+            comes after them would have other places.
     """
     rows = await db_until_done(queries.answer_rows, turn_id)
     chunks: list[c.Chunk] = [c.Start(message_id=str(turn_id)), *rows_to_chunks(rows)]
-    if whole:
-        # Not in a part: what follows on it would have other places in a longer one.
-        used = await db_until_done(queries.tokens_used, turn_id)
+    if ended_with is not None:
         step_ends = [place for place, chunk in enumerate(chunks) if isinstance(chunk, c.FinishStep)]
-        if used != Usage() and step_ends:
-            chunks.insert(step_ends[-1], usage_chunk(used))
+        if ended_with != Usage() and step_ends:
+            chunks.insert(step_ends[-1], usage_chunk(ended_with))
         chunks.append(c.Finish())
     events = [
         Event(EventId(STORED_MAJOR, place), c.encode(chunk), isinstance(chunk, c.Finish))
         for place, chunk in enumerate(chunks, start=1)
     ]
-    if not whole:
+    if ended_with is None:
         events[-1] = events[-1]._replace(id=resume)
     return [event for event in events if event.id > after]
 
