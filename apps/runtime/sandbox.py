@@ -159,7 +159,7 @@ def is_available() -> bool:
 @cache
 def why_unavailable() -> str:
     """Return why nothing can be run in a sandbox here; empty where it can. The first call starts one."""
-    if missing := [name for name in ("bwrap", "prlimit", "choom", "setpriv") if _found(name) is None]:
+    if missing := [name for name in ("bwrap", "prlimit", "choom", "setpriv", "setsid") if _found(name) is None]:
         return f"{', '.join(missing)} isn't installed; code runs in a sandbox only (install bubblewrap)."
     folder = make_workdir()
     try:
@@ -220,7 +220,8 @@ def _limits(timeout_seconds: float, memory_bytes: int, bound_address_space: bool
     }
     if bound_address_space:
         bounds["as"] = memory_bytes
-    return ("prlimit", *(f"--{name}={value}" for name, value in bounds.items()), "--")
+    # In a session of its own: what it does to its process group is its own business.
+    return ("setsid", "prlimit", *(f"--{name}={value}" for name, value in bounds.items()), "--")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import uuid
+from collections import Counter
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -123,7 +124,7 @@ async def test_without_a_sandbox_nothing_runs(monkeypatch, tmp_path):
 
 
 async def test_a_bubblewrap_that_fails_says_why(monkeypatch, tmp_path):
-    for name in ("prlimit", "choom", "setpriv", "unshare", "true"):
+    for name in ("prlimit", "choom", "setpriv", "setsid", "unshare", "true"):
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
     fake = tmp_path / "bwrap"
     fake.write_text("#!/bin/sh\necho 'setting up uid map: Permission denied' >&2\nexit 1\n")
@@ -443,24 +444,36 @@ async def test_whenever_it_is_cancelled_nothing_is_left():
     assert await gone(mark)
 
 
-async def test_all_of_it_is_in_the_group_that_is_killed():
+async def test_what_a_namespace_lives_by_is_in_the_group_that_is_killed(monkeypatch):
+    spawned = []
+    spawn = sandbox._spawn
+
+    async def noted(*args):
+        spawned.append(await spawn(*args))
+        return spawned[-1]
+
+    monkeypatch.setattr(sandbox, "_spawn", noted)
     mark = str(uuid.uuid4())
-    running = asyncio.ensure_future(bash(f"sleep 60 & wait # {mark}"))
+    running = asyncio.ensure_future(bash(f"while sleep 60; do :; done # {mark}"))
+    groups = Counter()
     async with asyncio.timeout(10):
-        while len(found := processes_with(mark)) < 3:  # bubblewrap, the namespace's first process and the program
+        while sorted(groups.values()) != [1, 2]:  # the program has a group of its own
             await asyncio.sleep(0.02)
-    groups = {os.getpgid(pid) for pid in found}
+            with suppress(ProcessLookupError):
+                groups = Counter(os.getpgid(pid) for pid in processes_with(mark))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert len(groups) == 1
-    assert groups != {os.getpgid(0)}
+    assert groups[spawned[0].pid] == 2  # bubblewrap and the namespace's first process
+    assert os.getpgid(0) not in groups
     assert await gone(mark)
 
 
 async def test_a_program_that_signals_its_group_ends_only_itself():
     result = await bash("kill -TERM 0; sleep 60")
     assert (result.exit_code, result.timed_out) == (128 + signal.SIGTERM, False)
+    result = await bash("trap '' TERM; kill -TERM 0; echo goes on")
+    assert (result.stdout, result.exit_code) == ("goes on\n", 0)
 
 
 async def test_the_folder_is_removed_afterwards(monkeypatch):
